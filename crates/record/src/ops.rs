@@ -1,0 +1,287 @@
+//! Commits and their ops, as persisted (protobuf; field numbers are for ever) and what applying an op decided.
+//!
+//! A commit is an [`envelope`](crate::envelope) of kind `Commit`: the body is a [`CommitBody`], the payload the inlined
+//! record bytes of its append ops. New ops and fields are gated by the feature level in the state.
+
+use prost::{Message, Oneof};
+
+/// Body of the object at `log/<shard>/<slot>`.
+#[derive(Clone, PartialEq, Message)]
+pub struct CommitBody {
+    #[prost(uint64, tag = "1")]
+    pub slot: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub commit_id: Vec<u8>,
+    /// Incarnation of the node that wrote it.
+    #[prost(fixed64, tag = "3")]
+    pub writer: u64,
+    /// The writer's wall clock (4.4) in ms since the epoch.
+    #[prost(int64, tag = "4")]
+    pub wall_ms: i64,
+    /// Only in an empty commit: the wall clock was verified as 4.4 demands, so that a step of more than 5 min is honoured.
+    #[prost(bool, tag = "5")]
+    pub verified_time: bool,
+    #[prost(message, repeated, tag = "6")]
+    pub groups: Vec<Group>,
+    #[prost(message, optional, tag = "7")]
+    pub assert: Option<StateAssertion>,
+}
+
+/// "When I applied this slot, my state had this hash."
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct StateAssertion {
+    #[prost(uint64, tag = "1")]
+    pub slot: u64,
+    #[prost(fixed64, tag = "2")]
+    pub hash: u64,
+}
+
+/// Ops of one node that apply together or not at all, in the order of their numbers. Immutable once numbered.
+#[derive(Clone, PartialEq, Message)]
+pub struct Group {
+    #[prost(fixed64, tag = "1")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// On whose behalf; empty until there is a login.
+    #[prost(string, tag = "3")]
+    pub principal: String,
+    #[prost(message, repeated, tag = "4")]
+    pub ops: Vec<Op>,
+    /// Where this group's inline bytes start in the payload of the commit that carries it (set when packed), and how many.
+    #[prost(uint64, tag = "5")]
+    pub inline_start: u64,
+    #[prost(uint64, tag = "6")]
+    pub inline_len: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Op {
+    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    pub kind: Option<OpKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum OpKind {
+    #[prost(message, tag = "1")]
+    NodeUp(NodeUp),
+    #[prost(message, tag = "2")]
+    NodeDown(NodeDown),
+    #[prost(message, tag = "3")]
+    DropTombstones(DropTombstones),
+    #[prost(message, tag = "4")]
+    FeatureLevel(SetFeatureLevel),
+    #[prost(message, tag = "5")]
+    CreateTopic(CreateTopic),
+    #[prost(message, tag = "6")]
+    DeleteTopic(DeleteTopic),
+    #[prost(message, tag = "7")]
+    GrantProducerId(GrantProducerId),
+    #[prost(message, tag = "8")]
+    Append(Append),
+    #[prost(message, tag = "9")]
+    ExpireProducers(ExpireProducers),
+}
+
+impl From<OpKind> for Op {
+    fn from(kind: OpKind) -> Op {
+        Op { kind: Some(kind) }
+    }
+}
+
+/// Registers the incarnation of its group; always group 1, alone.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeUp {
+    /// The node's applied log time when it made this op (ms); apply refuses it outside `fence ..= fence + 10 min`.
+    #[prost(int64, tag = "1")]
+    pub fence: i64,
+    /// What the node advertises to Kafka clients, `host:port`.
+    #[prost(string, tag = "2")]
+    pub kafka_address: String,
+    #[prost(string, tag = "3")]
+    pub rack: String,
+}
+
+/// Fences an incarnation for ever: its groups apply no more. Leaves a tombstone.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeDown {
+    #[prost(fixed64, tag = "1")]
+    pub incarnation: u64,
+}
+
+/// Applies to those whose `node down` is more than the window (10 min of log time) ago.
+#[derive(Clone, PartialEq, Message)]
+pub struct DropTombstones {
+    #[prost(fixed64, repeated, tag = "1")]
+    pub incarnations: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SetFeatureLevel {
+    #[prost(uint32, tag = "1")]
+    pub level: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct CreateTopic {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub topic_id: Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    pub partitions: u32,
+    #[prost(message, repeated, tag = "5")]
+    pub configs: Vec<ConfigEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ConfigEntry {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteTopic {
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct GrantProducerId {}
+
+/// Producer states without an append for 24 h of log time go, those that have one since stay.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExpireProducers {
+    #[prost(int64, repeated, tag = "1")]
+    pub producer_ids: Vec<i64>,
+}
+
+/// Record batches of one flush, stored in one object.
+#[derive(Clone, PartialEq, Message)]
+pub struct Append {
+    #[prost(oneof = "Place", tags = "1, 2")]
+    pub place: Option<Place>,
+    #[prost(message, repeated, tag = "3")]
+    pub partitions: Vec<PartitionAppend>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Place {
+    /// Ranges count from the start of the group's inline bytes.
+    #[prost(message, tag = "1")]
+    Inline(InlinePlace),
+    /// Ranges count from the start of the segment object.
+    #[prost(message, tag = "2")]
+    Segment(SegmentPlace),
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct InlinePlace {}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct SegmentPlace {
+    #[prost(int64, tag = "1")]
+    pub fence: i64,
+    #[prost(fixed64, tag = "2")]
+    pub node: u64,
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+    /// Length of the whole object in bytes.
+    #[prost(uint64, tag = "4")]
+    pub total_len: u64,
+}
+
+/// Batches of one partition that lie behind each other in the object, in the order in which they get offsets.
+#[derive(Clone, PartialEq, Message)]
+pub struct PartitionAppend {
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: Vec<u8>,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// Where the first batch starts (see [`Place`]).
+    #[prost(uint64, tag = "3")]
+    pub start: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub batches: Vec<BatchMeta>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct BatchMeta {
+    /// Length of the whole batch in bytes, its first 12 included.
+    #[prost(uint32, tag = "1")]
+    pub len: u32,
+    /// Offsets it takes: last offset delta + 1.
+    #[prost(uint32, tag = "2")]
+    pub offsets: u32,
+    /// Largest timestamp of its records (ms).
+    #[prost(int64, tag = "3")]
+    pub max_timestamp: i64,
+    #[prost(message, optional, tag = "4")]
+    pub producer: Option<ProducerMeta>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ProducerMeta {
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    #[prost(int32, tag = "2")]
+    pub epoch: i32,
+    #[prost(int32, tag = "3")]
+    pub sequence: i32,
+    #[prost(bool, tag = "4")]
+    pub transactional: bool,
+}
+
+/// What became of one group of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupOutcome {
+    /// It applied, here and now: one outcome per op.
+    Applied(Vec<OpOutcome>),
+    /// Its number had been applied before: no effect, and no outcome.
+    Ignored,
+    /// Its number is more than one past the last: no effect, and no outcome; its origin sends it again.
+    Gap,
+    /// Its incarnation is not registered (never, or no more): no effect, ever.
+    Fenced,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpOutcome {
+    /// node down, tombstones, feature level, expiry: done, as far as it applied.
+    Done,
+    NodeUp { broker_id: crate::BrokerId },
+    /// The fence lies outside the admission window (node up, append with a segment).
+    OutsideWindow,
+    TopicCreated,
+    /// Another topic has the name.
+    TopicExists { topic_id: crate::TopicId },
+    TopicDeleted,
+    UnknownTopic,
+    ProducerId(i64),
+    /// No more producer states are kept than the cap allows.
+    ProducerIdsExhausted,
+    /// For each partition of the op, for each of its batches.
+    Appended(Vec<Vec<BatchOutcome>>),
+    /// The op is not known at the state's feature level or is malformed; every node refuses it alike.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchOutcome {
+    Appended { base_offset: i64, log_start_offset: i64 },
+    /// These sequence numbers were appended before, at this offset.
+    Duplicate { base_offset: i64, log_start_offset: i64 },
+    UnknownPartition,
+    /// The sequence number is neither the next nor one of the last five batches.
+    OutOfOrderSequence,
+    /// A newer epoch of this producer id has appended to the partition.
+    InvalidProducerEpoch,
+    /// The sequence does not start at 0 although nothing is known of this producer here.
+    UnknownProducerId,
+    /// Offsets end at 2^63 − 1.
+    OffsetsExhausted,
+}
