@@ -1,5 +1,7 @@
 //! Bytes to be stored: a rope, so that a segment is never concatenated, and the CRC-32C of the whole.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use lakebed_record::crc;
 
@@ -54,6 +56,23 @@ impl Body {
                 all.freeze()
             }
         }
+    }
+
+    /// The bytes of `range` as far as there are any; copies only if they span pieces.
+    pub fn slice(&self, range: Range<u64>) -> Bytes {
+        let end = range.end.min(self.len);
+        let mut parts = Vec::new();
+        let mut at = 0;
+        for chunk in &self.chunks {
+            let next = at + chunk.len() as u64;
+            let (from, to) = (range.start.max(at), end.min(next));
+            if from < to {
+                parts.push(chunk.slice((from - at) as usize..(to - at) as usize));
+            }
+            at = next;
+        }
+        // The checksum is not looked at.
+        Body::with_crc(parts, 0).to_bytes()
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod env;
+pub mod memory;
 
 pub use body::Body;
 

@@ -1,0 +1,123 @@
+//! Objects in memory: for tests, simulations, and `--store memory://`.
+//!
+//! Keeps the pieces it was given, copies nothing on the way in, and on the way out only where a range spans pieces.
+//! Every operation happens at one instant under a lock and never fails. A crash loses everything.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use lakebed_record::keys::Key;
+use parking_lot::RwLock;
+
+use crate::env::{Clock, Env};
+use crate::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+
+/// One bucket in memory. Nodes of one process share it behind an `Arc`.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    objects: RwLock<BTreeMap<Key, Stored>>,
+}
+
+struct Stored {
+    body: Body,
+    /// Counts the writes of this key.
+    generation: u64,
+    last_modified_ms: i64,
+}
+
+impl MemoryStore {
+    /// `env` gives the clock behind `Date` and Last-Modified.
+    pub fn new(env: &Env) -> MemoryStore {
+        MemoryStore { clock: env.clock.clone(), objects: RwLock::default() }
+    }
+
+    /// All keys, in order: for tests that look at what a run left behind.
+    pub fn keys(&self) -> Vec<Key> {
+        self.objects.read().keys().cloned().collect()
+    }
+
+    /// Bytes held by all objects.
+    pub fn total_bytes(&self) -> u64 {
+        self.objects.read().values().map(|o| o.body.len()).sum()
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.wall_ms()
+    }
+
+    fn put(&self, key: &Key, body: &Body, expected: Option<&Version>, date_ms: i64) -> Option<Version> {
+        let mut objects = self.objects.write();
+        let generation = match (objects.get(key), expected) {
+            (None, None) => 1,
+            (Some(stored), Some(version)) if stored.version() == *version => stored.generation + 1,
+            _ => return None,
+        };
+        let stored = Stored { body: body.clone(), generation, last_modified_ms: date_ms };
+        let version = stored.version();
+        objects.insert(key.clone(), stored);
+        Some(version)
+    }
+
+    fn read<T>(&self, key: &Key, of: impl FnOnce(&Stored) -> T) -> Reply<Result<T, ReadError>> {
+        let date_ms = Some(self.now());
+        let value = self.objects.read().get(key).map(of).ok_or(ReadError::NotFound);
+        Reply { value, date_ms }
+    }
+}
+
+impl Stored {
+    fn version(&self) -> Version {
+        Version(self.generation.to_string().into())
+    }
+
+    fn meta(&self) -> Meta {
+        Meta { total_len: self.body.len(), version: self.version(), last_modified_ms: self.last_modified_ms }
+    }
+}
+
+impl Store for MemoryStore {
+    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
+        Box::pin(async move {
+            let date_ms = self.now();
+            let value = self.put(key, body, None, date_ms).map_or(Created::Exists, |_| Created::Yes);
+            Reply { value, date_ms: Some(date_ms) }
+        })
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
+        Box::pin(async move {
+            let found = self.read(key, |stored| (stored.body.clone(), stored.meta()));
+            let value = found.value.map(|(body, meta)| {
+                let bytes = range.map_or_else(|| body.to_bytes(), |r| body.slice(r));
+                Object { bytes, meta }
+            });
+            Reply { value, date_ms: found.date_ms }
+        })
+    }
+
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
+        Box::pin(async move { self.read(key, Stored::meta) })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: Option<&'a Version>,
+        body: &'a Body,
+    ) -> BoxFuture<'a, Reply<Swapped>> {
+        Box::pin(async move {
+            let date_ms = self.now();
+            let value = self.put(key, body, expected, date_ms).map_or(Swapped::Mismatch, Swapped::Yes);
+            Reply { value, date_ms: Some(date_ms) }
+        })
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Memory
+    }
+
+    fn refuses_short_bodies(&self) -> bool {
+        true
+    }
+}
