@@ -1,1 +1,3 @@
+//! The Kafka protocol in front of the broker.
 
+pub mod wire;

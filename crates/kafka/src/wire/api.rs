@@ -1,0 +1,122 @@
+//! The one table of what is served: ApiVersions is answered from it, and requests are admitted by it.
+
+use std::fmt;
+
+/// The APIs that are served, by their numbers on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum ApiKey {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    ApiVersions = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    InitProducerId = 22,
+    DescribeCluster = 60,
+}
+
+/// Which versions of an API are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub api: ApiKey,
+    /// What ApiVersions lists as the lowest.
+    pub listed_from: i16,
+    pub min: i16,
+    pub max: i16,
+    /// The first version with compact lengths and tagged fields (KIP-482).
+    pub flexible_from: i16,
+}
+
+const fn served(api: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
+    Served { api, listed_from: min, min, max, flexible_from }
+}
+
+/// Everything that is served. Apart from Produce 0–2 (librdkafka takes a broker without them for one that cannot
+/// compress, KAFKA-18659), what is listed is served.
+pub const TABLE: [Served; 9] = [
+    Served { listed_from: 0, ..served(ApiKey::Produce, 3, 13, 9) },
+    served(ApiKey::Fetch, 4, 18, 12),
+    served(ApiKey::ListOffsets, 1, 10, 6),
+    served(ApiKey::Metadata, 0, 13, 9),
+    served(ApiKey::ApiVersions, 0, 4, 3),
+    served(ApiKey::CreateTopics, 2, 7, 5),
+    served(ApiKey::DeleteTopics, 1, 6, 4),
+    served(ApiKey::InitProducerId, 0, 5, 2),
+    served(ApiKey::DescribeCluster, 0, 2, 0),
+];
+
+impl Served {
+    pub fn serves(&self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+
+    pub fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+
+    /// A client that asks ApiVersions cannot know yet how the header of the answer looks: it stays the old one.
+    pub fn response_header_has_tags(&self, version: i16) -> bool {
+        self.is_flexible(version) && self.api != ApiKey::ApiVersions
+    }
+}
+
+impl ApiKey {
+    pub fn from_wire(key: i16) -> Option<Self> {
+        TABLE.iter().map(|served| served.api).find(|api| *api as i16 == key)
+    }
+
+    pub const fn served(self) -> Served {
+        let mut i = 0;
+        while i < TABLE.len() {
+            if TABLE[i].api as i16 == self as i16 {
+                return TABLE[i];
+            }
+            i += 1;
+        }
+        panic!("every API has its row in the table")
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "Produce",
+            Self::Fetch => "Fetch",
+            Self::ListOffsets => "ListOffsets",
+            Self::Metadata => "Metadata",
+            Self::ApiVersions => "ApiVersions",
+            Self::CreateTopics => "CreateTopics",
+            Self::DeleteTopics => "DeleteTopics",
+            Self::InitProducerId => "InitProducerId",
+            Self::DescribeCluster => "DescribeCluster",
+        }
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_number() {
+        for row in TABLE {
+            assert_eq!(ApiKey::from_wire(row.api as i16), Some(row.api));
+            assert_eq!(row.api.served(), row);
+            assert!(row.listed_from <= row.min && row.min <= row.max);
+        }
+        assert_eq!(ApiKey::from_wire(10), None, "FindCoordinator is not served");
+    }
+
+    #[test]
+    fn only_produce_lists_what_it_does_not_serve() {
+        let differs: Vec<_> = TABLE.iter().filter(|row| row.listed_from != row.min).map(|row| row.api).collect();
+        assert_eq!(differs, [ApiKey::Produce]);
+        assert!(!ApiKey::Produce.served().serves(2));
+    }
+}
