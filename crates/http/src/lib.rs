@@ -1,1 +1,22 @@
+//! The HTTP front end for operators: is the node alive, may it get traffic, and what does it count.
+//!
+//! Pages read what the node tells through [`Node`] and never touch the store themselves, so that they answer while the
+//! store is away. Nothing here has state: a crash loses nothing.
 
+mod pages;
+mod process;
+mod ready;
+mod sniff;
+
+pub use pages::serve;
+pub use ready::{Facts, not_ready};
+
+/// What the pages ask of the node. Every call must return at once.
+pub trait Node: Send + Sync + 'static {
+    /// For `/readyz`.
+    fn facts(&self) -> Facts;
+    /// Appends the node's metrics, in Prometheus' text format without the closing `# EOF`.
+    fn metrics(&self, out: &mut String);
+    /// One line for `/`: which cluster and broker this is.
+    fn about(&self) -> String;
+}
