@@ -3,8 +3,12 @@
 //! This is the only crate that knows an S3 client. Everything above speaks [`Store`].
 
 pub mod body;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod env;
+pub mod file;
 pub mod memory;
+pub mod probe;
 
 pub use body::Body;
 
@@ -126,12 +130,8 @@ pub trait Store: Send + Sync + 'static {
     /// `None` reads the whole object.
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>>;
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>>;
-    fn swap<'a>(
-        &'a self,
-        key: &'a Key,
-        expected: Option<&'a Version>,
-        body: &'a Body,
-    ) -> BoxFuture<'a, Reply<Swapped>>;
+    fn swap<'a>(&'a self, key: &'a Key, expected: Option<&'a Version>, body: &'a Body)
+    -> BoxFuture<'a, Reply<Swapped>>;
     fn kind(&self) -> StoreKind;
     /// False where a body cut short might be kept: then a `Yes` is confirmed by the length in a `head` (rule 6).
     fn refuses_short_bodies(&self) -> bool;

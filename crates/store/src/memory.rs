@@ -121,3 +121,27 @@ impl Store for MemoryStore {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        let env = Env::system();
+        crate::conformance::run(Arc::new(MemoryStore::new(&env)), &env).await;
+    }
+
+    #[tokio::test]
+    async fn a_range_within_one_piece_is_not_copied() {
+        let env = Env::system();
+        let store = MemoryStore::new(&env);
+        let pieces = vec![bytes::Bytes::from_static(b"0123"), bytes::Bytes::from_static(b"4567")];
+        let body = Body::new(pieces.clone());
+        let key = Key::new("a");
+        store.create(&key, &body).await;
+        let object = store.get(&key, Some(5..7)).await.value.unwrap();
+        assert_eq!(object.bytes.as_ptr(), pieces[1][1..].as_ptr());
+        assert_eq!((store.keys(), store.total_bytes()), (vec![key], 8));
+    }
+}

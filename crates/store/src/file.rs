@@ -1,0 +1,188 @@
+//! Objects as files below one directory: `--store file:///dir`, safe for several processes of one machine.
+//!
+//! * `create`: write a temporary file, fsync it, link it to its name (which fails if the name is taken), fsync the
+//!   directory, unlink the temporary name.
+//! * `swap`: the same, but under a lock that all processes share, after comparing versions, and by rename.
+//! * A name is visible a moment before its directory is synced. Until then the file has a second link, so whoever finds
+//!   one (`get`, `head`, "already exists") syncs the directory before answering: nothing that was ever seen is lost to
+//!   a power cut.
+//! * The version is the modification time, which `swap` makes grow; Last-Modified is st_ctime, since the modification
+//!   time survives link and rename.
+//!
+//! A crash leaves at most temporary files, which the next `open` removes once their owner is gone.
+
+mod disk;
+mod fs;
+mod temp;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakebed_record::keys::Key;
+
+use self::disk::{Disk, SwapTry};
+use crate::env::{Clock, Env};
+use crate::{
+    Body, BoxFuture, Created, Fault, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+};
+
+/// A disk that takes longer than this for one operation is reported, not waited for.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a lock that another process holds is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// Why a directory cannot hold a store: one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FileOpenError {
+    #[error("cannot use {0} as the store ({1}): make it a directory that this user may write, or name another one")]
+    Unusable(String, std::io::Error),
+    #[error(
+        "{0} is on {1}, which does not keep the store's promises: use a directory on a local disk, or an S3 bucket"
+    )]
+    NotLocal(String, &'static str),
+    #[error("the file system of {0} has no hard links ({1}): use a directory on another local disk, or an S3 bucket")]
+    NoHardLinks(String, std::io::Error),
+}
+
+/// One directory. Several instances, in one process or in many, may share it.
+pub struct FileStore {
+    disk: Arc<Disk>,
+    clock: Arc<dyn Clock>,
+    /// One swap at a time in this process, so that only processes contend for the lock file.
+    swapping: tokio::sync::Mutex<()>,
+}
+
+impl FileStore {
+    /// Creates the directory if need be, tries it out, and removes what crashed processes left of unfinished writes.
+    pub async fn open(dir: impl AsRef<Path>, env: &Env) -> Result<FileStore, FileOpenError> {
+        let dir = dir.as_ref().to_owned();
+        let clock = env.clock.clone();
+        let entropy = env.entropy.clone();
+        let name = dir.display().to_string();
+        let disk = tokio::task::spawn_blocking(move || Disk::open(&dir, entropy.u64())).await;
+        let disk = disk.unwrap_or_else(|e| Err(FileOpenError::Unusable(name, std::io::Error::other(e))))?;
+        Ok(FileStore { disk: Arc::new(disk), clock, swapping: tokio::sync::Mutex::default() })
+    }
+
+    /// Runs `work` where it may block. It goes on to its end even if this times out or is dropped.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Disk) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let disk = self.disk.clone();
+        let work = tokio::task::spawn_blocking(move || work(&disk));
+        tokio::select! {
+            biased;
+            done = work => match done {
+                Ok(done) => done.map_err(|e| fault(&e)),
+                Err(panic) => Err(Fault { kind: FaultKind::Other, message: panic.to_string() }),
+            },
+            () = self.clock.sleep(TIMEOUT) => Err(timeout("the disk did not answer")),
+        }
+    }
+
+    async fn swap_existing(&self, key: &Key, expected: &Version, body: &Body) -> Result<Option<Version>, Fault> {
+        let give_up = self.clock.monotonic() + TIMEOUT;
+        let _one_at_a_time = self.swapping.lock().await;
+        loop {
+            let (key, expected, body) = (key.clone(), expected.clone(), body.clone());
+            match self.run(move |disk| disk.swap(&key, &expected, &body)).await? {
+                SwapTry::Done(version) => return Ok(Some(version)),
+                SwapTry::Mismatch => return Ok(None),
+                SwapTry::Locked if self.clock.monotonic() < give_up => self.clock.sleep(LOCK_POLL).await,
+                SwapTry::Locked => return Err(timeout("another process held the lock of the store's directory")),
+            }
+        }
+    }
+
+    async fn create_new(&self, key: &Key, body: &Body) -> Result<Option<Version>, Fault> {
+        let (key, body) = (key.clone(), body.clone());
+        self.run(move |disk| disk.create(&key, &body)).await
+    }
+}
+
+impl Store for FileStore {
+    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            let value = match self.create_new(key, body).await {
+                Ok(Some(_)) => Created::Yes,
+                Ok(None) => Created::Exists,
+                Err(fault) => Created::Unknown(fault),
+            };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            let key = key.clone();
+            let found = self.run(move |disk| disk.read(&key, range)).await;
+            Reply { value: found.map_err(ReadError::Fault).and_then(|o| o.ok_or(ReadError::NotFound)), date_ms }
+        })
+    }
+
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            let key = key.clone();
+            let found = self.run(move |disk| disk.meta(&key)).await;
+            Reply { value: found.map_err(ReadError::Fault).and_then(|m| m.ok_or(ReadError::NotFound)), date_ms }
+        })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: Option<&'a Version>,
+        body: &'a Body,
+    ) -> BoxFuture<'a, Reply<Swapped>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            let done = match expected {
+                None => self.create_new(key, body).await,
+                Some(expected) => self.swap_existing(key, expected, body).await,
+            };
+            let value = match done {
+                Ok(Some(version)) => Swapped::Yes(version),
+                Ok(None) => Swapped::Mismatch,
+                Err(fault) => Swapped::Unknown(fault),
+            };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::File
+    }
+
+    fn refuses_short_bodies(&self) -> bool {
+        true
+    }
+}
+
+fn timeout(what: impl Display) -> Fault {
+    Fault { kind: FaultKind::Timeout, message: format!("{what} within {} s", TIMEOUT.as_secs()) }
+}
+
+fn fault(e: &std::io::Error) -> Fault {
+    use std::io::ErrorKind;
+    let (kind, hint) = match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (FaultKind::NoSpace, ": free some space"),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            (FaultKind::Denied, ": make the store's directory writable for this user")
+        }
+        ErrorKind::NotFound => (FaultKind::Server, ": the store's directory was removed or unmounted"),
+        ErrorKind::TimedOut | ErrorKind::Interrupted | ErrorKind::ResourceBusy => (FaultKind::Timeout, ""),
+        ErrorKind::InvalidInput | ErrorKind::InvalidFilename => (FaultKind::Other, ""),
+        // Failing hardware, too many open files: may pass.
+        _ => (FaultKind::Server, ""),
+    };
+    Fault { kind, message: format!("{e}{hint}") }
+}

@@ -1,0 +1,209 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lakebed_record::keys::{Key, probe};
+
+use super::*;
+use crate::conformance;
+
+async fn open(dir: &Path) -> FileStore {
+    FileStore::open(dir, &Env::system()).await.unwrap()
+}
+
+fn text(content: &str) -> Body {
+    Body::from(Bytes::copy_from_slice(content.as_bytes()))
+}
+
+/// Names below `@tmp`, without the lock files.
+fn leftovers(dir: &Path) -> usize {
+    let instances = std::fs::read_dir(dir.join("@tmp")).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir());
+    instances.map(|p| std::fs::read_dir(p).unwrap().count()).sum()
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()).await);
+    conformance::run(store, &Env::system()).await;
+    assert_eq!(leftovers(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn objects_outlive_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Key::new("log/00/00000000000000000001");
+    let before = open(dir.path()).await;
+    before.create(&key, &text("slot")).await;
+    let version = before.head(&key).await.value.unwrap().version;
+    drop(before);
+    let object = open(dir.path()).await.get(&key, None).await.value.unwrap();
+    assert_eq!((object.bytes.as_ref(), object.meta.version), (b"slot".as_ref(), version));
+}
+
+#[tokio::test]
+async fn last_modified_is_when_the_name_appeared_not_when_the_bytes_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = Key::new("a");
+    store.create(&key, &text("a")).await;
+    let file = std::fs::File::options().write(true).open(dir.path().join("a")).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.set_times(std::fs::FileTimes::new().set_modified(long_ago)).unwrap();
+    let meta = store.head(&key).await.value.unwrap();
+    assert!((meta.last_modified_ms - Env::system().clock.wall_ms()).abs() < 60_000);
+}
+
+#[tokio::test]
+async fn a_name_in_doubt_keeps_its_second_link_until_the_directory_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = Key::new("dir/a");
+    store.create(&key, &text("a")).await;
+    let path = dir.path().join("dir/a");
+    assert_eq!(std::fs::metadata(&path).unwrap().nlink(), 1);
+    // As a process leaves it that is killed between the link and the sync.
+    let abandoned = dir.path().join("@tmp/0000000000000001");
+    std::fs::create_dir(&abandoned).unwrap();
+    std::fs::hard_link(&path, abandoned.join("0")).unwrap();
+    assert_eq!(store.get(&key, None).await.value.unwrap().bytes, "a");
+    assert!(matches!(store.create(&key, &text("b")).await.value, Created::Exists));
+    // The next one to open the directory settles it.
+    let next = open(dir.path()).await;
+    assert_eq!(std::fs::metadata(&path).unwrap().nlink(), 1);
+    assert!(!abandoned.exists());
+    assert_eq!(next.get(&key, None).await.value.unwrap().bytes, "a");
+}
+
+#[tokio::test]
+async fn temporary_files_of_the_living_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let living = open(dir.path()).await;
+    let temp = living.disk.temp.name();
+    std::fs::write(&temp, "unfinished").unwrap();
+    let other = open(dir.path()).await;
+    assert!(temp.exists());
+    drop(living);
+    assert!(temp.exists(), "only the next open may remove it");
+    drop(other);
+    open(dir.path()).await;
+    assert!(!temp.exists());
+}
+
+#[tokio::test]
+async fn a_swap_waits_for_another_process_and_gives_up_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = Key::new("CURRENT");
+    store.create(&key, &text("1")).await;
+    let version = store.head(&key).await.value.unwrap().version;
+    let lock = std::fs::File::options().create(true).append(true).open(dir.path().join("@tmp/swapping.lock")).unwrap();
+    lock.lock().unwrap();
+    let body = text("2");
+    let swap = store.swap(&key, Some(&version), &body);
+    let unlock = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        lock.unlock().unwrap();
+    };
+    let (swapped, ()) = tokio::join!(swap, unlock);
+    assert!(matches!(swapped.value, Swapped::Yes(_)));
+}
+
+#[tokio::test]
+async fn directories_that_cannot_be_used_are_refused_with_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let message = FileStore::open(&file, &Env::system()).await.err().unwrap().to_string();
+    assert!(message.contains("make it a directory that this user may write"), "{message}");
+    let locked = dir.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o500)).unwrap();
+    // The super-user may write everywhere.
+    if std::fs::write(locked.join("x"), "").is_err() {
+        let message = FileStore::open(&locked, &Env::system()).await.err().unwrap().to_string();
+        assert!(message.contains("may write"), "{message}");
+    }
+}
+
+#[test]
+fn errors_of_the_disk_say_what_to_do() {
+    let kind = |raw| fault(&std::io::Error::from_raw_os_error(raw)).kind;
+    const ENOENT: i32 = 2;
+    const EACCES: i32 = 13;
+    const ENOSPC: i32 = 28;
+    assert_eq!(kind(ENOSPC), FaultKind::NoSpace);
+    assert_eq!(kind(EACCES), FaultKind::Denied);
+    assert_eq!(kind(ENOENT), FaultKind::Server);
+}
+
+/// Set for the processes that the next test starts: the directory to work in.
+const CHILD: &str = "LAKEBED_TEST_FILE_STORE_CHILD";
+const PROCESSES: usize = 3;
+const SLOTS: usize = 40;
+const STEPS: usize = 15;
+
+/// Each process races for every slot and raises one counter by compare-and-swap.
+#[tokio::test]
+async fn processes_share_a_directory() {
+    if let Ok(dir) = std::env::var(CHILD) {
+        return race(Path::new(&dir)).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let this = std::env::current_exe().unwrap();
+    let start = || {
+        Command::new(&this)
+            .args(["--exact", "file::tests::processes_share_a_directory", "--nocapture"])
+            .env(CHILD, dir.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let children: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
+    let mut won = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        won +=
+            text.lines().filter_map(|l| l.split_once("won ")).map(|(_, n)| n.parse::<usize>().unwrap()).sum::<usize>();
+    }
+    assert_eq!(won, SLOTS, "each slot has one winner");
+    let store = open(dir.path()).await;
+    let counter = store.get(&Key::new("counter"), None).await.value.unwrap();
+    assert_eq!(counter.bytes, (PROCESSES * STEPS).to_string());
+    assert_eq!(leftovers(dir.path()), 0);
+}
+
+async fn race(dir: &Path) {
+    let store = open(dir).await;
+    let counter = Key::new("counter");
+    store.create(&counter, &text("0")).await;
+    let me = text(&std::process::id().to_string());
+    let mut won = 0;
+    for slot in 0..SLOTS {
+        let key = probe(0, &format!("slot-{slot}"));
+        match store.create(&key, &me).await.value {
+            Created::Yes => won += 1,
+            Created::Exists => assert_ne!(store.get(&key, None).await.value.unwrap().bytes, me.to_bytes()),
+            Created::Unknown(fault) => panic!("{fault}"),
+        }
+        for _ in 0..usize::from(slot < STEPS) {
+            increment(&store, &counter).await;
+        }
+    }
+    println!("won {won}");
+}
+
+async fn increment(store: &FileStore, counter: &Key) {
+    loop {
+        let now = store.get(counter, None).await.value.unwrap();
+        let n: usize = std::str::from_utf8(&now.bytes).unwrap().parse().unwrap();
+        match store.swap(counter, Some(&now.meta.version), &text(&(n + 1).to_string())).await.value {
+            Swapped::Yes(_) => return,
+            Swapped::Mismatch => {}
+            Swapped::Unknown(fault) => panic!("{fault}"),
+        }
+    }
+}
