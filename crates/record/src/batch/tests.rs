@@ -28,3 +28,146 @@ fn what_is_built_validates_and_reads_back() {
         assert_eq!((all[2].key, all[2].value, all[2].timestamp, all[2].offset_delta), (Some(&b""[..]), None, 1500, 2));
     }
 }
+
+/// Replaces bytes and corrects the CRC.
+fn edited(bytes: &[u8], edits: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (at, with) in edits {
+        bytes[*at..at + with.len()].copy_from_slice(with);
+    }
+    let crc = crc::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+fn with_records(codec: Codec, records: &[u8], count: i32) -> Vec<u8> {
+    let mut bytes = BatchBuilder::new().build().to_vec();
+    bytes[22] = codec.bits() as u8;
+    bytes.extend_from_slice(records);
+    let length = bytes.len() as i32 - 12;
+    edited(&bytes, &[(8, &length.to_be_bytes()), (23, &(count - 1).to_be_bytes()), (57, &count.to_be_bytes())])
+}
+
+fn one_record() -> Vec<u8> {
+    let mut b = BatchBuilder::new();
+    b.push(5, Some(b"key"), Some(b"value"), [(&b"h"[..], None)]);
+    b.build()[BATCH_OVERHEAD..].to_vec()
+}
+
+fn refusal(bytes: &[u8]) -> BatchError {
+    validate(bytes, Limits::default()).expect_err("the batch has to be refused")
+}
+
+#[test]
+fn broken_transport_is_corrupt() {
+    let good = batch(Codec::None);
+    assert!(matches!(refusal(&good[..good.len() - 1]), BatchError::Corrupt(_)));
+    assert!(matches!(refusal(&[&good[..], &[0]].concat()), BatchError::Corrupt(_)));
+    assert!(matches!(refusal(&good[..60]), BatchError::Corrupt(_)));
+    assert!(matches!(refusal(&[]), BatchError::Corrupt(_)));
+    assert!(matches!(refusal(&edited(&good, &[(8, &[0, 0, 0, 48])])), BatchError::Corrupt(_)));
+    assert!(matches!(refusal(&edited(&good, &[(8, &[0xff; 4])])), BatchError::Corrupt(_)));
+    let mut flipped = good.to_vec();
+    flipped[100] ^= 1;
+    assert!(matches!(refusal(&flipped), BatchError::Corrupt(_)));
+    assert_eq!(refusal(&edited(&good, &[(16, &[1])])), BatchError::Magic(1));
+    assert_eq!(refusal(&edited(&good, &[(22, &[5])])), BatchError::Codec(5));
+    assert_eq!(refusal(&edited(&good, &[(22, &[7])])), BatchError::Codec(7));
+}
+
+#[test]
+fn headers_that_contradict_themselves_are_invalid() {
+    let good = batch(Codec::None);
+    let cases: &[&[(usize, &[u8])]] = &[
+        &[(57, &[0, 0, 0, 0]), (23, &[0xff; 4])],
+        &[(57, &[0xff; 4]), (23, &[0xff, 0xff, 0xff, 0xfe])],
+        &[(57, &[0, 0, 0, 4])],
+        &[(57, &[0, 0, 0, 4]), (23, &[0, 0, 0, 3])],
+        &[(57, &[0, 0, 0, 2]), (23, &[0, 0, 0, 1])],
+        &[(23, &[0, 0, 0, 5])],
+        // A control batch, a transactional one without an id, an id without a sequence.
+        &[(22, &[0x20])],
+        &[(22, &[0x10])],
+        &[(43, &[0, 0, 0, 0, 0, 0, 0, 1])],
+    ];
+    for edits in cases {
+        assert!(matches!(refusal(&edited(&good, edits)), BatchError::Invalid(_)), "{edits:?}");
+    }
+}
+
+#[test]
+fn records_that_break_the_format_are_invalid() {
+    let good = one_record();
+    validate(&with_records(Codec::None, &good, 1), Limits::default()).unwrap();
+    // length, attributes, timestamp delta, offset delta, key length … (see `one_record`)
+    let cases: &[(usize, u8)] = &[
+        (0, 1),           // negative length
+        (0, good[0] - 2), // one byte short
+        (0, good[0] + 2), // one byte long
+        (3, 2),           // offset delta 1
+        (4, 3),           // key length −2
+        (4, 100),         // key past the record
+        (8, 3),           // value length −2
+        (14, 1),          // headers −1
+        (14, 4),          // two headers, one is there
+        (14, 0),          // none, one is there
+        (15, 1),          // a header without a key
+    ];
+    for &(at, byte) in cases {
+        let mut records = good.clone();
+        records[at] = byte;
+        for codec in Codec::ALL {
+            let error = refusal(&with_records(codec, &compress(codec, &records), 1));
+            assert!(matches!(error, BatchError::Invalid(_)), "{at} {byte} {codec:?}: {error:?}");
+        }
+    }
+    for codec in Codec::ALL {
+        let twice = compress(codec, &[&good[..], &good].concat());
+        assert!(matches!(refusal(&with_records(codec, &twice, 2)), BatchError::Invalid(_)), "deltas 0, 0");
+        assert!(matches!(refusal(&with_records(codec, &twice, 1)), BatchError::Invalid(_)), "left over");
+        assert!(matches!(refusal(&with_records(codec, &compress(codec, &good), 2)), BatchError::Invalid(_)), "missing");
+    }
+}
+
+#[test]
+fn varints_longer_than_their_type_are_invalid() {
+    let mut five = vec![0xff, 0xff, 0xff, 0xff, 0x1f];
+    five.extend([0; 20]);
+    assert!(matches!(refusal(&with_records(Codec::None, &five, 1)), BatchError::Invalid(_)));
+    let ten = [&[30, 0][..], &[0xff; 9], &[0x02, 0, 1, 1, 0, 0]].concat();
+    assert!(matches!(refusal(&with_records(Codec::None, &ten, 1)), BatchError::Invalid(_)));
+}
+
+#[test]
+fn snappy_is_read_raw_and_in_joined_frames() {
+    let record = one_record();
+    let raw = snap::raw::Encoder::new().compress_vec(&record).unwrap();
+    validate(&with_records(Codec::Snappy, &raw, 1), Limits::default()).unwrap();
+    let (first, second) = record.split_at(7);
+    let joined = [compress(Codec::Snappy, first), compress(Codec::Snappy, second)].concat();
+    validate(&with_records(Codec::Snappy, &joined, 1), Limits::default()).unwrap();
+    assert!(matches!(refusal(&with_records(Codec::Snappy, &joined[..joined.len() - 1], 1)), BatchError::Invalid(_)));
+}
+
+#[test]
+fn truncated_compressed_records_are_invalid() {
+    let bytes = batch(Codec::Gzip);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let whole = compress(codec, &batch(Codec::None)[BATCH_OVERHEAD..]);
+        validate(&with_records(codec, &whole, 3), Limits::default()).unwrap();
+        for cut in [0, 1, whole.len() / 2] {
+            let error = refusal(&with_records(codec, &whole[..cut], 3));
+            assert!(matches!(error, BatchError::Invalid(_)), "{codec:?} {cut}: {error:?}");
+        }
+    }
+    assert!(records(&bytes[..bytes.len() - 1], Limits::default()).is_err());
+}
+
+#[test]
+fn the_header_of_a_max_timestamp_can_be_corrected() {
+    let mut bytes = edited(&batch(Codec::Zstd), &[(35, &0i64.to_be_bytes())]);
+    let v = validate(&bytes, Limits::default()).unwrap();
+    assert_eq!((v.header.max_timestamp, v.max_timestamp), (0, 1500));
+    set_max_timestamp(&mut bytes, v.max_timestamp);
+    assert_eq!(bytes, batch(Codec::Zstd));
+}
