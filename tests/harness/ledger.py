@@ -1,0 +1,54 @@
+"""What a producer was told, and whether a reader finds exactly that: nothing lost, doubled or reordered."""
+
+import collections
+
+
+class Ledger:
+    """Filled by delivery reports: (partition, offset, value) of what was acknowledged; the rest stays in `unknown`."""
+
+    def __init__(self):
+        self.acknowledged = collections.defaultdict(list)
+        self.unknown = collections.Counter()
+        self.sent = 0
+
+    def report(self, partition, offset, value, error):
+        if error is None:
+            self.acknowledged[partition].append((offset, value))
+        else:
+            self.unknown[value] += 1
+
+    @property
+    def count(self):
+        return sum(map(len, self.acknowledged.values()))
+
+
+class Doubles:
+    """What a producer without idempotence may cause by its own retries."""
+    REFUSED, ALLOWED = "refused", "allowed"
+
+
+def compare(ledger, read, doubles=Doubles.REFUSED):
+    """`read`: partition -> [(offset, value)] of everything in the topic, as a reader saw it. Raises AssertionError.
+
+    Every acknowledged record stands at its acknowledged offset with its value; offsets run on from 0 without a hole; no
+    record is there that was not sent; with REFUSED none is there twice; and records of one partition come in the order in
+    which they were sent (values sort as they were sent).
+    """
+    for partition, acknowledged in ledger.acknowledged.items():
+        found = dict(read.get(partition, []))
+        lost = [(o, v) for o, v in acknowledged if found.get(o) != v]
+        assert not lost, f"partition {partition}: {len(lost)} acknowledged records are not where they were said to be, first {lost[0]}"
+        offsets = [o for o, _ in acknowledged]
+        assert len(set(offsets)) == len(offsets), f"partition {partition}: an offset was acknowledged twice"
+    everything = {v for a in ledger.acknowledged.values() for _, v in a}
+    for partition, records in read.items():
+        offsets = [o for o, _ in records]
+        assert offsets == list(range(len(offsets))), f"partition {partition}: offsets do not run on from 0"
+        strangers = [v for _, v in records if v not in everything and not ledger.unknown[v]]
+        assert not strangers, f"partition {partition}: {len(strangers)} records were never sent, first {strangers[0]}"
+        if doubles == Doubles.REFUSED:
+            values = [v for _, v in records]
+            twice = [v for v, n in collections.Counter(values).items() if n > 1]
+            assert not twice, f"partition {partition}: {len(twice)} records are there twice, first {twice[0]}"
+            assert values == sorted(values), f"partition {partition}: records are not in the order of their sending"
+    return f"{ledger.count} acknowledged, {sum(ledger.unknown.values())} without an answer, {sum(map(len, read.values()))} read"
