@@ -8,7 +8,11 @@ pub mod conformance;
 pub mod env;
 pub mod file;
 pub mod memory;
+pub mod metered;
 pub mod probe;
+pub mod profile;
+pub mod s3;
+pub mod url;
 
 pub use body::Body;
 
