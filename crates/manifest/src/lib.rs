@@ -1,1 +1,18 @@
+//! The manifest: a pure state machine and the log of conditional writes that drives it.
+//!
+//! [`state`] decides, `log` (the core) races for slots, [`Manifest`] drives both against a store.
 
+mod commit;
+mod control;
+mod handle;
+mod log;
+mod open;
+mod settled;
+mod snapshot;
+pub mod state;
+
+pub use commit::{Commit, SlotContent};
+pub use handle::{ApplyListener, FollowGuard, Manifest, ManifestConfig, Receipt, Status, SubmitError, Ticket};
+pub use log::Counters;
+pub use open::{OpenError, is_new};
+pub use state::{Entry, NodeState, PartitionState, State, Topic};

@@ -1,0 +1,10 @@
+//! Writing and reading the log of commits: a pure core (rules of section 4.3) and what it keeps about slots and time.
+
+mod core;
+mod flight;
+mod time;
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{Action, Config, Core, Counters, GetAnswer, Resolved};
+pub use time::{LogClock, TimeView};

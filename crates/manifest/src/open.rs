@@ -1,0 +1,249 @@
+//! Start-up (4.6): FORMAT, CURRENT, the newest snapshot's parts in parallel, then the ops of the slots after it in windows of
+//! parallel GETs, up to the first slot that is missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lakebed_record::envelope::{FormatError, Kind};
+use lakebed_record::keys::{self, Key};
+use lakebed_record::{FEATURE_LEVEL, Incarnation, Slot};
+use lakebed_store::env::Env;
+use lakebed_store::{ReadError, Store, Swapped};
+
+use crate::commit::{self, Opened, SlotContent};
+use crate::control::{self, Current, FORMAT_VERSION, Format};
+use crate::log::LogClock;
+use crate::settled::{self, GaveUp};
+use crate::snapshot::{self, SnapshotError};
+use crate::state::State;
+
+/// First bytes of a slot that replay reads: header and ops of nearly all commits.
+const FIRST_BYTES: u64 = 16 << 10;
+const MAX_PARALLEL: usize = 256;
+/// Slots past the first missing one whose content, if there is any, tells of a hole.
+const READ_AHEAD: u64 = 4;
+const SLOT_TRIES: u32 = 8;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the store does not answer as it must: {0}")]
+    Store(#[from] GaveUp),
+    #[error("{0}")]
+    Snapshot(#[from] SnapshotError),
+    #[error("{key}: {error}")]
+    Format { key: Key, error: FormatError },
+    #[error("this bucket has format {0}; this build reads format {FORMAT_VERSION}: use a newer build")]
+    FormatVersion(u32),
+    #[error("this bucket needs feature level {0}; this build has {FEATURE_LEVEL}: use a newer build")]
+    TooOld(u16),
+    #[error(
+        "FORMAT exists but CURRENT does not: the first start was cut short or CURRENT was deleted; if {0} is missing as well, delete FORMAT and start again, else restore CURRENT"
+    )]
+    NoCurrent(Key),
+    #[error("slot {slot}: its author {author} asserts a state that replay of the log does not give; stop all nodes and compare builds")]
+    Diverged { slot: Slot, author: Incarnation },
+}
+
+/// What replay gives.
+pub struct Loaded {
+    pub cluster_id: String,
+    pub state: State,
+    /// Slots past the first missing one.
+    pub read_ahead: Vec<(Slot, SlotContent)>,
+    /// Slot of the newest snapshot that CURRENT names, 0 if none.
+    pub snapshot: Slot,
+    pub replayed: u64,
+}
+
+/// True if nobody has used this bucket and prefix yet.
+pub async fn is_new(store: &dyn Store, env: &Env) -> Result<bool, OpenError> {
+    match settled::get(store, env, &keys::format()).await {
+        Ok(_) => Ok(false),
+        Err(GaveUp::NotFound(_)) => Ok(true),
+        Err(other) => Err(other.into()),
+    }
+}
+
+pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock) -> Result<Loaded, OpenError> {
+    let format = read_or_create_format(store, env).await?;
+    if format.format != FORMAT_VERSION {
+        return Err(OpenError::FormatVersion(format.format));
+    }
+    let current = read_or_create_current(store, env).await?;
+    let needed = current.min_reader.max(current.min_writer);
+    if needed > FEATURE_LEVEL {
+        return Err(OpenError::TooOld(needed));
+    }
+    let snapshot = Slot(current.snapshots.first().map_or(0, |s| s.slot));
+    let state = match current.snapshots.first() {
+        Some(newest) => snapshot::read(store, env, newest).await?,
+        None => State::new(),
+    };
+    let mut replay = Replay::new(store, env, clock, state);
+    replay.run().await?;
+    let read_ahead = replay.results.into_iter().filter_map(|(s, c)| c.map(|c| (s, c))).collect();
+    let replayed = replay.state.slot().0 - snapshot.0;
+    Ok(Loaded { cluster_id: format.cluster_id, state: replay.state, read_ahead, snapshot, replayed })
+}
+
+async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, OpenError> {
+    let key = keys::format();
+    loop {
+        match settled::get(store, env, &key).await {
+            Ok(object) => {
+                return control::open(Kind::Format, &object.bytes)
+                    .map_err(|error| OpenError::Format { key: key.clone(), error });
+            }
+            Err(GaveUp::NotFound(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let cluster_id = cluster_id(env.entropy.u128());
+        let body = control::seal(Kind::Format, &Format { cluster_id, format: FORMAT_VERSION });
+        // Whoever wins, the next read tells; a fault is settled there as well, since names are never reused.
+        let _answer = store.create(&key, &body).await;
+    }
+}
+
+/// As Kafka writes cluster ids: 16 random bytes in URL-safe base64 without padding, 22 characters.
+fn cluster_id(random: u128) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..22).rev().map(|i| char::from(ALPHABET[(random >> (6 * i)) as usize & 63])).collect()
+}
+
+async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current, OpenError> {
+    let key = keys::current();
+    loop {
+        match settled::get(store, env, &key).await {
+            Ok(object) => {
+                return control::open(Kind::Current, &object.bytes)
+                    .map_err(|error| OpenError::Format { key: key.clone(), error });
+            }
+            Err(GaveUp::NotFound(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        // A bucket in use never lacks CURRENT: with a log but without CURRENT something deleted it.
+        if settled::get(store, env, &keys::log(Slot(1))).await.is_ok() {
+            return Err(OpenError::NoCurrent(keys::log(Slot(1))));
+        }
+        let body = control::seal(Kind::Current, &Current::first(env.entropy.u128()));
+        match store.swap(&key, None, &body).await.value {
+            Swapped::Yes(_) | Swapped::Mismatch => {}
+            Swapped::Unknown(fault) => tracing::warn!(%fault, "creating CURRENT gave no answer, trying again"),
+        }
+    }
+}
+
+type Read = (Slot, Result<Option<SlotContent>, OpenError>, Option<(i64, Duration)>);
+
+/// Reads slots in parallel and applies them in order.
+struct Replay<'a> {
+    store: &'a dyn Store,
+    env: &'a Env,
+    clock: &'a mut LogClock,
+    state: State,
+    /// Read but not applied; `None`: missing.
+    results: BTreeMap<Slot, Option<SlotContent>>,
+    next: Slot,
+    /// The lowest slot known to be missing.
+    end: Option<Slot>,
+    hashes: BTreeMap<u64, u64>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(store: &'a dyn Store, env: &'a Env, clock: &'a mut LogClock, state: State) -> Self {
+        let next = state.slot().next();
+        let hashes = BTreeMap::from([(state.slot().0, state.hash())]);
+        Self { store, env, clock, state, results: BTreeMap::new(), next, end: None, hashes }
+    }
+
+    async fn run(&mut self) -> Result<(), OpenError> {
+        let mut reads = FuturesUnordered::new();
+        let mut parallel = 8;
+        loop {
+            while reads.len() < parallel && self.worth_reading(self.next) {
+                reads.push(read_slot(self.store, self.env, self.next));
+                self.next = self.next.next();
+            }
+            let Some((slot, content, date)) = reads.next().await else { return Ok(()) };
+            if let Some((date_ms, sent)) = date {
+                self.clock.observe(date_ms, sent, self.env.clock.wall_ms());
+            }
+            match content? {
+                Some(content) => {
+                    parallel = (parallel * 2).min(MAX_PARALLEL);
+                    self.results.insert(slot, Some(content));
+                }
+                None => {
+                    self.results.insert(slot, None);
+                    self.end = Some(self.end.map_or(slot, |e| e.min(slot)));
+                }
+            }
+            self.apply()?;
+        }
+    }
+
+    fn worth_reading(&self, slot: Slot) -> bool {
+        self.end.is_none_or(|end| slot <= end.plus(READ_AHEAD))
+    }
+
+    fn apply(&mut self) -> Result<(), OpenError> {
+        loop {
+            let slot = self.state.slot().next();
+            let Some(Some(content)) = self.results.get(&slot) else { return Ok(()) };
+            let asserted = match content {
+                SlotContent::Commit(c) => c.assert.map(|a| (a, c.writer)),
+                SlotContent::Void => None,
+            };
+            if let Some((assert, author)) = asserted
+                && self.hashes.get(&assert.slot).is_some_and(|h| *h != assert.hash)
+            {
+                return Err(OpenError::Diverged { slot: Slot(assert.slot), author });
+            }
+            let _outcomes = self.state.apply(slot, content);
+            self.results.remove(&slot);
+            self.hashes.insert(slot.0, self.state.hash());
+            if self.hashes.len() > MAX_PARALLEL {
+                self.hashes.pop_first();
+            }
+        }
+    }
+}
+
+async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
+    let key = keys::log(slot);
+    let mut wanted = FIRST_BYTES;
+    let mut tries = 0;
+    loop {
+        let sent = env.clock.monotonic();
+        let reply = store.get(&key, Some(0..wanted)).await;
+        let date = reply.date_ms.map(|d| (d, sent));
+        let problem = match reply.value {
+            Err(ReadError::NotFound) => return (slot, Ok(None), date),
+            Err(ReadError::Fault(fault)) => OpenError::Store(GaveUp::Fault { key: key.clone(), fault }),
+            Ok(object) => match judge(slot, &object.bytes, object.meta.total_len) {
+                Ok(Opened::Content(content)) => return (slot, Ok(Some(content)), date),
+                Ok(Opened::NeedBytes(more)) if more > wanted => {
+                    wanted = more;
+                    continue;
+                }
+                Ok(Opened::NeedBytes(_)) => ends_early(&key),
+                Err(error) => OpenError::Format { key: key.clone(), error },
+            },
+        };
+        tries += 1;
+        if tries == SLOT_TRIES {
+            return (slot, Err(problem), date);
+        }
+        env.clock.sleep(Duration::from_millis(50 << tries.min(5))).await;
+    }
+}
+
+fn judge(slot: Slot, bytes: &Bytes, total_len: u64) -> Result<Opened, FormatError> {
+    commit::open(slot, bytes, total_len)
+}
+
+fn ends_early(key: &Key) -> OpenError {
+    OpenError::Format { key: key.clone(), error: FormatError::Body("the store sent less than it announced".into()) }
+}

@@ -1,0 +1,71 @@
+//! Store operations off the commit path, tried again until they are settled or a bounded number of tries is used up.
+
+use std::time::Duration;
+
+use lakebed_record::keys::Key;
+use lakebed_store::env::Env;
+use lakebed_store::{Body, Created, Fault, FaultKind, Object, ReadError, Store};
+
+const TRIES: u32 = 8;
+
+/// The store did not settle the operation.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GaveUp {
+    #[error("{key}: {fault}")]
+    Fault { key: Key, fault: Fault },
+    #[error("{0}: no such object")]
+    NotFound(Key),
+    #[error("{0}: an object of this name exists with another length")]
+    Foreign(Key),
+}
+
+fn backoff(tries: u32) -> Duration {
+    Duration::from_millis(50 << tries.min(6))
+}
+
+fn hopeless(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Denied | FaultKind::Other)
+}
+
+/// Reads a whole object.
+pub async fn get(store: &dyn Store, env: &Env, key: &Key) -> Result<Object, GaveUp> {
+    let mut tries = 0;
+    loop {
+        let fault = match store.get(key, None).await.value {
+            Ok(object) => return Ok(object),
+            Err(ReadError::NotFound) => return Err(GaveUp::NotFound(key.clone())),
+            Err(ReadError::Fault(fault)) => fault,
+        };
+        tries += 1;
+        if tries == TRIES || hopeless(&fault) {
+            return Err(GaveUp::Fault { key: key.clone(), fault });
+        }
+        env.clock.sleep(backoff(tries)).await;
+    }
+}
+
+/// Creates an object under a name that only this process uses: "exists" is an earlier try of its own, settled by its length.
+pub async fn create(store: &dyn Store, env: &Env, key: &Key, body: &Body) -> Result<(), GaveUp> {
+    let mut tries = 0;
+    loop {
+        let fault = match store.create(key, body).await.value {
+            Created::Yes if store.refuses_short_bodies() => return Ok(()),
+            Created::Yes | Created::Exists => match store.head(key).await.value {
+                Ok(meta) if meta.total_len == body.len() => return Ok(()),
+                Ok(_) => return Err(GaveUp::Foreign(key.clone())),
+                Err(ReadError::NotFound) => not_yet(key),
+                Err(ReadError::Fault(fault)) => fault,
+            },
+            Created::Unknown(fault) => fault,
+        };
+        tries += 1;
+        if tries == TRIES || hopeless(&fault) {
+            return Err(GaveUp::Fault { key: key.clone(), fault });
+        }
+        env.clock.sleep(backoff(tries)).await;
+    }
+}
+
+fn not_yet(key: &Key) -> Fault {
+    Fault { kind: FaultKind::Server, message: format!("{key} was answered as existing, and then as missing") }
+}

@@ -1,0 +1,100 @@
+//! The additive state hash: each element of the state hashes by itself, a bucket adds its elements up, the state its buckets.
+//!
+//! Adding and removing an element costs one hash of some tens of bytes, however large the state is.
+
+use lakebed_record::{DataObject, TopicPartition};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::partition::{Entry, ProducerState};
+
+/// Seeds, so that elements of different kinds never cancel out.
+#[derive(Clone, Copy)]
+pub enum Element {
+    Node = 1,
+    Topic = 2,
+    Partition = 3,
+    Entry = 4,
+    Producer = 5,
+    Globals = 6,
+}
+
+/// A fixed buffer of numbers to hash.
+struct Numbers {
+    bytes: [u8; 256],
+    len: usize,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        Self { bytes: [0; 256], len: 0 }
+    }
+
+    fn push(mut self, n: u64) -> Self {
+        self.bytes[self.len..self.len + 8].copy_from_slice(&n.to_le_bytes());
+        self.len += 8;
+        self
+    }
+
+    fn signed(self, n: i64) -> Self {
+        self.push(n as u64)
+    }
+
+    fn partition(self, tp: TopicPartition) -> Self {
+        self.push((tp.topic.0 >> 64) as u64).push(tp.topic.0 as u64).signed(i64::from(tp.partition.0))
+    }
+
+    fn object(self, object: DataObject) -> Self {
+        match object {
+            DataObject::Inline(slot) => self.push(0).push(slot.0),
+            DataObject::Segment(s) => self.push(1).signed(s.fence.0).push(s.node.0).push(s.number),
+        }
+    }
+
+    fn hash(self, element: Element) -> u64 {
+        xxh3_64_with_seed(&self.bytes[..self.len], element as u64)
+    }
+}
+
+/// Which of the 256 buckets a partition, a topic or a node lives in.
+pub fn bucket_of_partition(tp: TopicPartition) -> usize {
+    let mut bytes = [0; 20];
+    bytes[..16].copy_from_slice(&tp.topic.0.to_le_bytes());
+    bytes[16..].copy_from_slice(&tp.partition.0.to_le_bytes());
+    (xxh3_64(&bytes) & 0xff) as usize
+}
+
+pub fn bucket_of(id: u128) -> usize {
+    (xxh3_64(&id.to_le_bytes()) & 0xff) as usize
+}
+
+pub fn encoded(element: Element, bytes: &[u8]) -> u64 {
+    xxh3_64_with_seed(bytes, element as u64)
+}
+
+pub fn partition(tp: TopicPartition, log_start: i64, next_offset: i64) -> u64 {
+    Numbers::new().partition(tp).signed(log_start).signed(next_offset).hash(Element::Partition)
+}
+
+pub fn entry(tp: TopicPartition, e: &Entry) -> u64 {
+    Numbers::new()
+        .partition(tp)
+        .signed(e.base_offset)
+        .push(e.offsets)
+        .object(e.object)
+        .push(e.start)
+        .push(e.len)
+        .signed(e.max_timestamp)
+        .hash(Element::Entry)
+}
+
+pub fn producer(tp: TopicPartition, id: i64, p: &ProducerState) -> u64 {
+    let head = Numbers::new().partition(tp).signed(id).signed(i64::from(p.epoch)).signed(p.last_append.0);
+    let numbers = p.batches.iter().fold(head, |n, b| {
+        n.push((b.first_sequence as u64) << 32 | u64::from(b.last_sequence as u32)).signed(b.base_offset)
+    });
+    numbers.hash(Element::Producer)
+}
+
+pub fn globals(numbers: [u64; 5]) -> u64 {
+    numbers.into_iter().fold(Numbers::new(), Numbers::push).hash(Element::Globals)
+}

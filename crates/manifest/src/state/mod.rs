@@ -1,0 +1,160 @@
+//! The state: what results from applying slots 1..n in order. Equal on every node at equal slot and feature level.
+//!
+//! It lives in 256 hash buckets behind reference counts, so that a clone (for a snapshot) costs 256 pointers and later
+//! changes copy only the buckets and partitions they touch. Nothing here does I/O, reads a clock or draws random numbers.
+
+mod apply;
+mod hash;
+mod parts;
+mod partition;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lakebed_record::{
+    BrokerId, Incarnation, LogTime, Namespace, Slot, TopicId, TopicName, TopicPartition,
+};
+
+pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS, WINDOW_MS};
+pub use parts::{PartError, decode_globals, encode_globals};
+pub use partition::{AppendedBatch, Entries, Entry, MAX_ENTRY_LEN, PartitionState, ProducerState};
+
+pub const BUCKETS: usize = 256;
+
+/// A registered incarnation, or the tombstone of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    pub broker_id: BrokerId,
+    pub kafka_address: String,
+    pub rack: String,
+    /// Number of its last applied group.
+    pub last_group: u64,
+    /// Log time when its last group applied.
+    pub last_seen: LogTime,
+    /// Set once it is down: its groups apply no more.
+    pub down_at: Option<LogTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub id: TopicId,
+    pub namespace: Namespace,
+    pub name: TopicName,
+    pub partitions: u32,
+    /// As they were given, sorted by name; what they mean is the broker's business.
+    pub configs: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    nodes: BTreeMap<Incarnation, NodeState>,
+    topics: BTreeMap<TopicId, Arc<Topic>>,
+    partitions: BTreeMap<TopicPartition, Arc<PartitionState>>,
+    hash: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    slot: Slot,
+    log_time: LogTime,
+    feature_level: u16,
+    next_producer_id: i64,
+    /// Producer states of ids below this may have been expired.
+    producers_expired_below: i64,
+    buckets: Vec<Arc<Bucket>>,
+    // Derived, not persisted:
+    names: Arc<BTreeMap<Namespace, BTreeMap<TopicName, TopicId>>>,
+    /// (partition, producer) pairs.
+    producer_states: usize,
+    partitions: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// The state before slot 1.
+    pub fn new() -> State {
+        State {
+            slot: Slot(0),
+            log_time: LogTime(0),
+            feature_level: 1,
+            next_producer_id: 1,
+            producers_expired_below: 0,
+            buckets: vec![Arc::default(); BUCKETS],
+            names: Arc::default(),
+            producer_states: 0,
+            partitions: 0,
+        }
+    }
+
+    /// The last slot that was applied.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub fn log_time(&self) -> LogTime {
+        self.log_time
+    }
+
+    pub fn feature_level(&self) -> u16 {
+        self.feature_level
+    }
+
+    pub fn topic(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.buckets[hash::bucket_of(id.0)].topics.get(&id)
+    }
+
+    pub fn topic_by_name(&self, namespace: &Namespace, name: &TopicName) -> Option<&Arc<Topic>> {
+        self.topic(*self.names.get(namespace)?.get(name)?)
+    }
+
+    /// Ordered by namespace and name.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.names.values().flat_map(BTreeMap::values).filter_map(|id| self.topic(*id))
+    }
+
+    pub fn partition(&self, tp: TopicPartition) -> Option<&PartitionState> {
+        self.buckets[hash::bucket_of_partition(tp)].partitions.get(&tp).map(AsRef::as_ref)
+    }
+
+    pub fn partition_count(&self) -> usize {
+        self.partitions
+    }
+
+    /// Index entries of all partitions: what grows until they are merged.
+    pub fn entry_count(&self) -> usize {
+        self.buckets.iter().flat_map(|b| b.partitions.values()).map(|p| p.entry_count()).sum()
+    }
+
+    pub fn node(&self, incarnation: Incarnation) -> Option<&NodeState> {
+        self.buckets[hash::bucket_of(incarnation.0.into())].nodes.get(&incarnation)
+    }
+
+    /// Registered incarnations, tombstones included, in no order that means anything.
+    pub fn nodes(&self) -> impl Iterator<Item = (Incarnation, &NodeState)> {
+        self.buckets.iter().flat_map(|b| b.nodes.iter()).map(|(i, n)| (*i, n))
+    }
+
+    /// Hash of the whole state, the slot included.
+    pub fn hash(&self) -> u64 {
+        let globals = hash::globals([
+            self.slot.0,
+            self.log_time.0 as u64,
+            u64::from(self.feature_level),
+            self.next_producer_id as u64,
+            self.producers_expired_below as u64,
+        ]);
+        self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
+    }
+
+    /// Additive hash of one bucket's elements.
+    pub fn bucket_hash(&self, bucket: usize) -> u64 {
+        self.buckets[bucket].hash
+    }
+}

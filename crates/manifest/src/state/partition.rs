@@ -1,0 +1,168 @@
+//! One partition: its offsets, where its record batches lie, and what is known of its idempotent producers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lakebed_record::ops::{BatchOutcome, ProducerMeta};
+use lakebed_record::{DataObject, LogTime};
+
+/// Whole batches that lie behind each other in one object and whose offsets run on without a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub base_offset: i64,
+    /// How many offsets it takes.
+    pub offsets: u64,
+    pub object: DataObject,
+    /// Where it starts in the object, in bytes from the object's start.
+    pub start: u64,
+    pub len: u64,
+    /// Largest timestamp of its records (ms).
+    pub max_timestamp: i64,
+}
+
+impl Entry {
+    pub fn end_offset(&self) -> i64 {
+        self.base_offset + self.offsets as i64
+    }
+}
+
+/// An entry grows to this size (or is one batch), so that finding an offset in it reads little.
+pub const MAX_ENTRY_LEN: u64 = 1 << 20;
+
+const CHUNK: usize = 256;
+
+/// Entries in offset order, in shared chunks, so that a copy-on-write clone copies pointers.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    sealed: Vec<Arc<[Entry]>>,
+    tail: Vec<Entry>,
+}
+
+impl Entries {
+    pub fn push(&mut self, entry: Entry) {
+        self.tail.push(entry);
+        if self.tail.len() == CHUNK {
+            self.sealed.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.sealed.len() * CHUNK + self.tail.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &[Entry]> {
+        self.sealed.iter().map(AsRef::as_ref).chain(std::iter::once(self.tail.as_slice()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks().flatten()
+    }
+
+    /// Entries that end past `offset`, the one that holds it first.
+    pub fn from_offset(&self, offset: i64) -> impl Iterator<Item = &Entry> {
+        let first = self.sealed.partition_point(|c| c.last().is_none_or(|e| e.end_offset() <= offset));
+        let rest = self.sealed[first..].iter().map(AsRef::as_ref).chain(std::iter::once(self.tail.as_slice()));
+        rest.flatten().skip_while(move |e| e.end_offset() <= offset)
+    }
+}
+
+/// One batch that an idempotent producer appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedBatch {
+    pub first_sequence: i32,
+    pub last_sequence: i32,
+    pub base_offset: i64,
+}
+
+/// How many batches of a producer are remembered to answer duplicates (Kafka's number).
+pub const REMEMBERED_BATCHES: usize = 5;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerState {
+    pub epoch: i16,
+    /// Log time of its last append.
+    pub last_append: LogTime,
+    /// The last five, oldest first, all of this epoch.
+    pub batches: Vec<AppendedBatch>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct PartitionState {
+    pub(super) log_start: i64,
+    pub(super) next_offset: i64,
+    pub(super) entries: Entries,
+    pub(super) producers: BTreeMap<i64, ProducerState>,
+}
+
+impl PartitionState {
+    pub fn log_start(&self) -> i64 {
+        self.log_start
+    }
+
+    /// The high watermark; there are no transactions, so it is the last stable offset as well.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// The entry that holds `offset`.
+    pub fn entry_at(&self, offset: i64) -> Option<&Entry> {
+        self.entries.from_offset(offset).next().filter(|e| e.base_offset <= offset)
+    }
+
+    pub fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
+        self.entries.from_offset(offset)
+    }
+
+    /// The first entry with a record at or past `timestamp` (ms).
+    pub fn entry_at_time(&self, timestamp: i64) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.max_timestamp >= timestamp)
+    }
+
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// What the producer's sequence says of a batch: append it, or an outcome that appends nothing.
+pub(super) enum Verdict {
+    Append,
+    Refuse(BatchOutcome),
+}
+
+pub(super) fn last_sequence(first: i32, offsets: u32) -> i32 {
+    ((i64::from(first) + i64::from(offsets) - 1) & i64::from(i32::MAX)) as i32
+}
+
+/// Kafka's rules (ProducerAppendInfo), but for one: the first batch from a producer that the partition does not know must have
+/// sequence 0, or a batch could overtake the one before it that was dropped. `expired`: states of this id may have been dropped.
+pub(super) fn check_sequence(
+    state: Option<&ProducerState>,
+    meta: &ProducerMeta,
+    offsets: u32,
+    log_start_offset: i64,
+    expired: bool,
+) -> Verdict {
+    let known = match state {
+        None if meta.sequence == 0 => return Verdict::Append,
+        None if expired => return Verdict::Refuse(BatchOutcome::UnknownProducerId),
+        None => return Verdict::Refuse(BatchOutcome::OutOfOrderSequence),
+        Some(known) => known,
+    };
+    match i64::from(meta.epoch).cmp(&i64::from(known.epoch)) {
+        std::cmp::Ordering::Less => return Verdict::Refuse(BatchOutcome::InvalidProducerEpoch),
+        std::cmp::Ordering::Greater if meta.sequence == 0 => return Verdict::Append,
+        std::cmp::Ordering::Greater => return Verdict::Refuse(BatchOutcome::OutOfOrderSequence),
+        std::cmp::Ordering::Equal => {}
+    }
+    let last = last_sequence(meta.sequence, offsets);
+    let again = known.batches.iter().find(|b| b.first_sequence == meta.sequence && b.last_sequence == last);
+    if let Some(batch) = again {
+        return Verdict::Refuse(BatchOutcome::Duplicate { base_offset: batch.base_offset, log_start_offset });
+    }
+    let next = known.batches.last().map_or(0, |b| last_sequence(b.last_sequence, 2));
+    if meta.sequence == next { Verdict::Append } else { Verdict::Refuse(BatchOutcome::OutOfOrderSequence) }
+}

@@ -1,0 +1,322 @@
+//! Snapshot parts: the elements of some buckets as protobuf (field numbers are for ever), and back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use lakebed_record::{
+    BrokerId, DataObject, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName, TopicPartition,
+};
+use prost::Message;
+
+use super::partition::{AppendedBatch, Entries, Entry, PartitionState, ProducerState};
+use super::{NodeState, State, Topic};
+
+#[derive(Clone, PartialEq, Message)]
+struct Part {
+    #[prost(message, repeated, tag = "1")]
+    nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "2")]
+    topics: Vec<TopicPart>,
+    #[prost(message, repeated, tag = "3")]
+    partitions: Vec<PartitionPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Node {
+    #[prost(fixed64, tag = "1")]
+    incarnation: u64,
+    #[prost(int32, tag = "2")]
+    broker_id: i32,
+    #[prost(string, tag = "3")]
+    kafka_address: String,
+    #[prost(string, tag = "4")]
+    rack: String,
+    #[prost(uint64, tag = "5")]
+    last_group: u64,
+    #[prost(int64, tag = "6")]
+    last_seen: i64,
+    #[prost(int64, optional, tag = "7")]
+    down_at: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TopicPart {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(string, tag = "2")]
+    namespace: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(uint32, tag = "4")]
+    partitions: u32,
+    /// Names and values in turn.
+    #[prost(string, repeated, tag = "5")]
+    configs: Vec<String>,
+}
+
+/// Entries as columns; numbers as differences where neighbours are alike.
+#[derive(Clone, PartialEq, Message)]
+struct PartitionPart {
+    #[prost(bytes = "vec", tag = "1")]
+    topic_id: Vec<u8>,
+    #[prost(int32, tag = "2")]
+    partition: i32,
+    #[prost(int64, tag = "3")]
+    log_start: i64,
+    #[prost(int64, tag = "4")]
+    next_offset: i64,
+    #[prost(message, repeated, tag = "5")]
+    objects: Vec<ObjectPart>,
+    /// Base offset less the end of the entry before (less `log_start` for the first).
+    #[prost(sint64, repeated, tag = "6")]
+    gaps: Vec<i64>,
+    #[prost(uint64, repeated, tag = "7")]
+    offsets: Vec<u64>,
+    /// Index into `objects`.
+    #[prost(uint32, repeated, tag = "8")]
+    object: Vec<u32>,
+    #[prost(uint64, repeated, tag = "9")]
+    start: Vec<u64>,
+    #[prost(uint64, repeated, tag = "10")]
+    len: Vec<u64>,
+    /// Difference to the entry before (to 0 for the first), wrapping.
+    #[prost(sint64, repeated, tag = "11")]
+    max_timestamp: Vec<i64>,
+    #[prost(message, repeated, tag = "12")]
+    producers: Vec<ProducerPart>,
+}
+
+/// A slot (fence −1) or a segment.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct ObjectPart {
+    #[prost(sint64, tag = "1")]
+    fence: i64,
+    #[prost(fixed64, tag = "2")]
+    node: u64,
+    #[prost(uint64, tag = "3")]
+    number: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProducerPart {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(int32, tag = "2")]
+    epoch: i32,
+    #[prost(int64, tag = "3")]
+    last_append: i64,
+    /// First and last sequence and base offset, in turn.
+    #[prost(int64, repeated, tag = "4")]
+    batches: Vec<i64>,
+}
+
+/// What of the state is in no bucket.
+#[derive(Clone, PartialEq, Message)]
+struct Globals {
+    #[prost(uint64, tag = "1")]
+    slot: u64,
+    #[prost(int64, tag = "2")]
+    log_time: i64,
+    #[prost(uint32, tag = "3")]
+    feature_level: u32,
+    #[prost(int64, tag = "4")]
+    next_producer_id: i64,
+    #[prost(int64, tag = "5")]
+    producers_expired_below: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("snapshot: {0}")]
+pub struct PartError(pub String);
+
+pub(super) fn node_bytes(incarnation: Incarnation, node: &NodeState) -> Vec<u8> {
+    node_part(incarnation, node).encode_to_vec()
+}
+
+pub(super) fn topic_bytes(topic: &Topic) -> Vec<u8> {
+    topic_part(topic).encode_to_vec()
+}
+
+/// The state's globals, for the snapshot's index.
+pub fn encode_globals(state: &State) -> Vec<u8> {
+    let globals = Globals {
+        slot: state.slot.0,
+        log_time: state.log_time.0,
+        feature_level: state.feature_level.into(),
+        next_producer_id: state.next_producer_id,
+        producers_expired_below: state.producers_expired_below,
+    };
+    globals.encode_to_vec()
+}
+
+/// A state with these globals and empty buckets.
+pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
+    let g = Globals::decode(bytes).map_err(|e| PartError(e.to_string()))?;
+    let mut state = State::new();
+    state.slot = Slot(g.slot);
+    state.log_time = LogTime(g.log_time);
+    state.feature_level = g.feature_level as u16;
+    state.next_producer_id = g.next_producer_id;
+    state.producers_expired_below = g.producers_expired_below;
+    Ok(state)
+}
+
+impl State {
+    pub fn encode_part(&self, buckets: Range<usize>) -> Vec<u8> {
+        let mut part = Part::default();
+        for bucket in &self.buckets[buckets] {
+            part.nodes.extend(bucket.nodes.iter().map(|(i, n)| node_part(*i, n)));
+            part.topics.extend(bucket.topics.values().map(|t| topic_part(t)));
+            part.partitions.extend(bucket.partitions.iter().map(|(tp, p)| partition_part(*tp, p)));
+        }
+        part.encode_to_vec()
+    }
+
+    /// Adds the elements of a part.
+    pub fn decode_part(&mut self, bytes: &[u8]) -> Result<(), PartError> {
+        let part = Part::decode(bytes).map_err(|e| PartError(e.to_string()))?;
+        for node in part.nodes {
+            self.insert_node(Incarnation(node.incarnation), read_node(node));
+        }
+        for topic in part.topics {
+            let topic = read_topic(topic).ok_or_else(|| PartError("a topic is malformed".into()))?;
+            self.insert_topic(topic);
+        }
+        for partition in part.partitions {
+            let malformed = || PartError("a partition is malformed".into());
+            let (tp, partition) = read_partition(&partition).ok_or_else(malformed)?;
+            self.insert_partition(tp, partition);
+        }
+        Ok(())
+    }
+}
+
+fn node_part(incarnation: Incarnation, node: &NodeState) -> Node {
+    Node {
+        incarnation: incarnation.0,
+        broker_id: node.broker_id.0,
+        kafka_address: node.kafka_address.clone(),
+        rack: node.rack.clone(),
+        last_group: node.last_group,
+        last_seen: node.last_seen.0,
+        down_at: node.down_at.map(|t| t.0),
+    }
+}
+
+fn read_node(node: Node) -> NodeState {
+    NodeState {
+        broker_id: BrokerId(node.broker_id),
+        kafka_address: node.kafka_address,
+        rack: node.rack,
+        last_group: node.last_group,
+        last_seen: LogTime(node.last_seen),
+        down_at: node.down_at.map(LogTime),
+    }
+}
+
+fn topic_part(topic: &Topic) -> TopicPart {
+    TopicPart {
+        id: topic.id.0.to_be_bytes().to_vec(),
+        namespace: topic.namespace.as_str().into(),
+        name: topic.name.as_str().into(),
+        partitions: topic.partitions,
+        configs: topic.configs.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect(),
+    }
+}
+
+fn read_topic(t: TopicPart) -> Option<Topic> {
+    Some(Topic {
+        id: read_topic_id(&t.id)?,
+        namespace: Namespace::new(&t.namespace).ok()?,
+        name: TopicName::new(&t.name).ok()?,
+        partitions: t.partitions,
+        configs: t.configs.chunks_exact(2).map(|c| (c[0].clone(), c[1].clone())).collect(),
+    })
+}
+
+fn read_topic_id(bytes: &[u8]) -> Option<TopicId> {
+    bytes.try_into().ok().map(|b| TopicId(u128::from_be_bytes(b)))
+}
+
+fn partition_part(tp: TopicPartition, p: &PartitionState) -> PartitionPart {
+    let mut part = PartitionPart {
+        topic_id: tp.topic.0.to_be_bytes().to_vec(),
+        partition: tp.partition.0,
+        log_start: p.log_start,
+        next_offset: p.next_offset,
+        producers: p.producers.iter().map(|(id, s)| producer_part(*id, s)).collect(),
+        ..PartitionPart::default()
+    };
+    let mut indexes: BTreeMap<DataObject, u32> = BTreeMap::new();
+    let (mut end, mut time) = (p.log_start, 0_i64);
+    for e in p.entries.iter() {
+        let index = *indexes.entry(e.object).or_insert_with(|| {
+            part.objects.push(object_part(e.object));
+            part.objects.len() as u32 - 1
+        });
+        part.gaps.push(e.base_offset - end);
+        part.offsets.push(e.offsets);
+        part.object.push(index);
+        part.start.push(e.start);
+        part.len.push(e.len);
+        part.max_timestamp.push(e.max_timestamp.wrapping_sub(time));
+        (end, time) = (e.end_offset(), e.max_timestamp);
+    }
+    part
+}
+
+fn object_part(object: DataObject) -> ObjectPart {
+    match object {
+        DataObject::Inline(slot) => ObjectPart { fence: -1, node: 0, number: slot.0 },
+        DataObject::Segment(s) => ObjectPart { fence: s.fence.0, node: s.node.0, number: s.number },
+    }
+}
+
+fn read_object(o: &ObjectPart) -> DataObject {
+    match o.fence {
+        -1 => DataObject::Inline(Slot(o.number)),
+        fence => {
+            DataObject::Segment(SegmentName { fence: LogTime(fence), node: Incarnation(o.node), number: o.number })
+        }
+    }
+}
+
+fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionState)> {
+    let tp = TopicPartition::new(read_topic_id(&part.topic_id)?, part.partition);
+    let mut entries = Entries::default();
+    let (mut end, mut time) = (part.log_start, 0_i64);
+    for (i, gap) in part.gaps.iter().enumerate() {
+        time = time.wrapping_add(*part.max_timestamp.get(i)?);
+        let entry = Entry {
+            base_offset: end.checked_add(*gap)?,
+            offsets: *part.offsets.get(i)?,
+            object: read_object(part.objects.get(*part.object.get(i)? as usize)?),
+            start: *part.start.get(i)?,
+            len: *part.len.get(i)?,
+            max_timestamp: time,
+        };
+        end = entry.base_offset.checked_add_unsigned(entry.offsets)?;
+        entries.push(entry);
+    }
+    let producers = part.producers.iter().map(read_producer).collect();
+    Some((tp, PartitionState { log_start: part.log_start, next_offset: part.next_offset, entries, producers }))
+}
+
+fn producer_part(id: i64, state: &ProducerState) -> ProducerPart {
+    let batches = state.batches.iter();
+    ProducerPart {
+        id,
+        epoch: state.epoch.into(),
+        last_append: state.last_append.0,
+        batches: batches.flat_map(|b| [b.first_sequence.into(), b.last_sequence.into(), b.base_offset]).collect(),
+    }
+}
+
+fn read_producer(p: &ProducerPart) -> (i64, ProducerState) {
+    let batches = p.batches.chunks_exact(3).map(|b| AppendedBatch {
+        first_sequence: b[0] as i32,
+        last_sequence: b[1] as i32,
+        base_offset: b[2],
+    });
+    (p.id, ProducerState { epoch: p.epoch as i16, last_append: LogTime(p.last_append), batches: batches.collect() })
+}
