@@ -1,0 +1,286 @@
+//! The handle that front ends hold, and how a broker starts and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError};
+use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
+use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
+use lakebed_store::env::Env;
+use lakebed_store::{Body, Store};
+
+use crate::api::*;
+use crate::config::BrokerConfig;
+use crate::fetch::cache::Cache;
+use crate::fetch::ring::Ring;
+use crate::fetch::wait::Waiters;
+use crate::fetch::{Data, Reader};
+use crate::flush::connection::Connection;
+use crate::flush::planner::{ConnectionId, Policy};
+use crate::flush::stream::Stream;
+use crate::health::{self, Health, Status};
+use crate::memory::MemoryBudget;
+use crate::metrics::{Metrics, Sample};
+use crate::produce::Producer;
+use crate::topics::{MAX_PARTITIONS, Topics};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long what was taken may need to be stored when the node stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(6);
+const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
+/// How long a change of metadata may take before its client is told to ask again.
+const CHANGE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: BrokerConfig,
+    env: Env,
+    manifest: Manifest,
+    memory: MemoryBudget,
+    metrics: Metrics,
+    topics: Topics,
+    stream: Arc<Stream>,
+    reader: Reader,
+    health: Arc<Health>,
+    connections: AtomicU64,
+}
+
+/// Puts what the manifest applies where fetches find it.
+struct Tail {
+    ring: Arc<Ring>,
+    waiters: Arc<Waiters>,
+}
+
+impl ApplyListener for Tail {
+    fn applied(&self, changed: &[TopicPartition], _: Slot) {
+        self.waiters.wake(changed);
+    }
+
+    fn inline_data(&self, slot: Slot, object: &Body) {
+        self.ring.insert(DataObject::Inline(slot), object.chunks().to_vec());
+    }
+}
+
+impl Broker {
+    /// Replays the log, registers the node and starts the flush stream.
+    pub async fn open(store: Arc<dyn Store>, env: Env, config: BrokerConfig) -> Result<Broker, OpenError> {
+        let metrics = Metrics::new();
+        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 2));
+        let waiters = Arc::new(Waiters::default());
+        let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };
+        let manifest_config = ManifestConfig {
+            kafka_address: format!("{}:{}", config.advertised_host, config.advertised_port),
+            rack: config.rack.clone(),
+            ..ManifestConfig::default()
+        };
+        let manifest = Manifest::open(Arc::clone(&store), env.clone(), manifest_config, Arc::new(tail)).await?;
+        let stream = Stream::spawn(
+            Policy::new(&config),
+            manifest.clone(),
+            Arc::clone(&store),
+            env.clone(),
+            Arc::clone(&ring),
+            metrics.clone(),
+        );
+        let cache = Cache::new(config.cache_bytes as u64 / 2, store, env.clone(), metrics.clone());
+        let reader = Reader {
+            manifest: manifest.clone(),
+            env: env.clone(),
+            data: Data { ring, cache, metrics: metrics.clone() },
+            waiters,
+        };
+        let health = health::watch(manifest.clone(), env.clone());
+        let memory = MemoryBudget::new(config.buffer_bytes());
+        let topics = Topics::new(manifest.clone());
+        let connections = AtomicU64::new(1);
+        let inner =
+            Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };
+        Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    /// Takes no more records, stores and answers what was taken, and signs the node off; at most 8 s.
+    pub async fn shutdown(&self) {
+        self.inner.health.stop();
+        self.inner.stream.shutdown(DRAIN_LIMIT).await;
+        tokio::select! {
+            biased;
+            () = self.inner.manifest.shutdown() => {}
+            () = self.inner.env.clock.sleep(SIGN_OFF_LIMIT) => {
+                tracing::warn!("the store did not take this node's sign-off in time");
+            }
+        }
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        self.inner.manifest.cluster_id()
+    }
+
+    pub fn node(&self) -> NodeInfo {
+        NodeInfo {
+            id: self.inner.manifest.broker_id(),
+            host: self.inner.config.advertised_host.clone(),
+            port: self.inner.config.advertised_port,
+        }
+    }
+
+    /// The budget for requests and replies.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.inner.memory
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// `/metrics` in OpenMetrics text.
+    pub fn render_metrics(&self) -> String {
+        let inner = &self.inner;
+        inner.metrics.render(&Sample {
+            memory_used: inner.memory.used(),
+            memory_budget: inner.memory.total(),
+            pending_bytes: inner.stream.pending(),
+            ring_bytes: inner.reader.data.ring.bytes(),
+            cache_bytes: inner.reader.data.cache.bytes(),
+            manifest: inner.manifest.status(),
+        })
+    }
+
+    /// For `/readyz`.
+    pub fn status(&self) -> Status {
+        self.inner.health.status(&self.inner.manifest, &self.inner.memory)
+    }
+
+    pub fn auto_create_topics(&self) -> bool {
+        self.inner.config.auto_create_topics
+    }
+
+    /// As this node knows it now.
+    pub fn find_topic(&self, name: &TopicName) -> Option<TopicInfo> {
+        self.inner.topics.local_by_name(name)
+    }
+
+    /// Ordered by name.
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        self.inner.topics.all()
+    }
+
+    /// `None` only if no node knows it (read barrier).
+    pub async fn topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
+        if let Some(topic) = self.inner.topics.local_by_name(name) {
+            return Ok(Some(topic));
+        }
+        self.inner.reader.barrier().await?;
+        Ok(self.inner.topics.local_by_name(name))
+    }
+
+    /// As [`Broker::topic_by_name`].
+    pub async fn topic_by_id(&self, id: TopicId) -> Result<Option<TopicInfo>, Unavailable> {
+        if let Some(topic) = self.inner.topics.local(id) {
+            return Ok(Some(topic));
+        }
+        self.inner.reader.barrier().await?;
+        Ok(self.inner.topics.local(id))
+    }
+
+    pub async fn create_topic(&self, topic: NewTopic, validate_only: bool) -> Result<TopicInfo, CreateTopicError> {
+        let partitions = match topic.partitions {
+            -1 => self.inner.config.default_partitions,
+            n if (1..=MAX_PARTITIONS).contains(&n) => n,
+            n => {
+                let reason = format!("a topic has 1 to {MAX_PARTITIONS} partitions, not {n}");
+                return Err(CreateTopicError::InvalidPartitions(reason));
+            }
+        };
+        let config = TopicConfig::parse(&topic.configs).map_err(CreateTopicError::InvalidConfig)?;
+        if self.inner.topics.local_by_name(&topic.name).is_some() {
+            return Err(CreateTopicError::Exists);
+        }
+        let id = TopicId(self.inner.env.entropy.u128());
+        let info = TopicInfo { id, name: topic.name.clone(), partitions, config: Arc::new(config) };
+        if validate_only {
+            return match self.topic_by_name(&topic.name).await? {
+                Some(_) => Err(CreateTopicError::Exists),
+                None => Ok(info),
+            };
+        }
+        let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
+        let op = CreateTopic {
+            namespace: Namespace::default().as_str().to_owned(),
+            name: topic.name.as_str().to_owned(),
+            topic_id: id.0.to_be_bytes().to_vec(),
+            partitions: partitions as u32,
+            configs,
+        };
+        match self.change(OpKind::CreateTopic(op)).await? {
+            OpOutcome::TopicCreated => Ok(info),
+            OpOutcome::TopicExists { .. } => Err(CreateTopicError::Exists),
+            _ => Err(CreateTopicError::InvalidPartitions("the cluster takes no more partitions".into())),
+        }
+    }
+
+    pub async fn delete_topic(&self, id: TopicId) -> Result<(), TopicError> {
+        match self.change(OpKind::DeleteTopic(DeleteTopic { topic_id: id.0.to_be_bytes().to_vec() })).await? {
+            OpOutcome::TopicDeleted => Ok(()),
+            _ => Err(TopicError::Unknown),
+        }
+    }
+
+    pub async fn init_producer_id(&self) -> Result<ProducerIdentity, ProducerIdError> {
+        match self.change(OpKind::GrantProducerId(GrantProducerId {})).await? {
+            OpOutcome::ProducerId(id) => Ok(ProducerIdentity { id, epoch: 0 }),
+            _ => Err(ProducerIdError::Exhausted),
+        }
+    }
+
+    /// Commits one op and returns what applying it decided.
+    async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
+        let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
+        let receipt = tokio::select! {
+            biased;
+            receipt = ticket => receipt,
+            () = self.inner.env.clock.sleep(CHANGE_LIMIT) => return Err(Unavailable::Timeout),
+        };
+        match receipt {
+            Ok(mut receipt) => Ok(receipt.outcomes.pop().unwrap_or(OpOutcome::Refused)),
+            Err(lakebed_manifest::SubmitError::Fenced) => Err(Unavailable::Timeout),
+            Err(lakebed_manifest::SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
+        }
+    }
+
+    /// One per connection. `client`: how the log names it.
+    pub fn producer_of(&self, client: impl Into<String>) -> Producer {
+        let id = ConnectionId(self.inner.connections.fetch_add(1, Ordering::Relaxed));
+        Producer::new(self.clone(), Connection::new(id, client.into()))
+    }
+
+    /// One per connection, without a name.
+    pub fn producer(&self) -> Producer {
+        self.producer_of("")
+    }
+
+    /// One result per partition of the request, in its order.
+    pub async fn fetch(&self, request: FetchRequest) -> Vec<Result<Fetched, FetchError>> {
+        self.inner.reader.fetch(request).await
+    }
+
+    pub async fn list_offsets(&self, partition: TopicPartition, spec: OffsetSpec) -> Result<ListedOffset, FetchError> {
+        self.inner.reader.list_offsets(partition, spec).await
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.inner.stream
+    }
+
+    pub(crate) fn local_topic(&self, id: TopicId) -> Option<TopicInfo> {
+        self.inner.topics.local(id)
+    }
+}

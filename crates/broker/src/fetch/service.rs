@@ -1,0 +1,140 @@
+//! Fetch: plan, wait if there is too little, read, answer.
+
+use std::sync::Arc;
+
+use lakebed_manifest::{Entry, Manifest};
+use lakebed_store::env::Env;
+
+use super::plan::{PartitionPlan, Plan};
+use super::read::{BARRIER_LIMIT, Data, Loaded};
+use super::wait::Waiters;
+use super::walk::{Collector, Room};
+use crate::api::{FetchError, FetchRequest, Fetched, Unavailable};
+
+pub struct Reader {
+    pub(crate) manifest: Manifest,
+    pub(crate) env: Env,
+    pub(crate) data: Data,
+    pub(crate) waiters: Arc<Waiters>,
+}
+
+impl Reader {
+    pub async fn fetch(&self, request: FetchRequest) -> Vec<Result<Fetched, FetchError>> {
+        let mut plan = self.plan(&request);
+        if plan.has_errors() {
+            // "No such thing" may only mean that this node lags.
+            if let Err(error) = self.barrier().await {
+                return self.read_with(plan, &request, Some(error)).await;
+            }
+            plan = self.plan(&request);
+        }
+        if !enough(&plan, &request) {
+            plan = self.wait(&request).await;
+        }
+        self.read_with(plan, &request, None).await
+    }
+
+    fn plan(&self, request: &FetchRequest) -> Plan {
+        self.manifest.read(|state| Plan::of(state, request))
+    }
+
+    /// Bounded; fails if the store is away or the node stops.
+    pub async fn barrier(&self) -> Result<(), Unavailable> {
+        tokio::select! {
+            biased;
+            passed = self.manifest.barrier() => passed.map_err(|_| Unavailable::Stopping),
+            () = self.env.clock.sleep(BARRIER_LIMIT) => Err(Unavailable::Timeout),
+        }
+    }
+
+    /// Until there is enough, something is wrong with a partition, or time is up.
+    async fn wait(&self, request: &FetchRequest) -> Plan {
+        let partitions = request.partitions.iter();
+        let partitions = partitions.map(|p| lakebed_record::TopicPartition { topic: p.topic, partition: p.partition });
+        let waiting = self.waiters.register(partitions.collect());
+        let _following = self.manifest.follow();
+        let time_up = self.env.clock.sleep(request.max_wait);
+        tokio::pin!(time_up);
+        loop {
+            let plan = self.plan(request);
+            if enough(&plan, request) {
+                return plan;
+            }
+            tokio::select! {
+                biased;
+                () = waiting.changed() => {}
+                () = &mut time_up => return self.plan(request),
+            }
+        }
+    }
+
+    /// `lagging`: why "no such thing" could not be made sure of.
+    async fn read_with(
+        &self,
+        plan: Plan,
+        request: &FetchRequest,
+        lagging: Option<Unavailable>,
+    ) -> Vec<Result<Fetched, FetchError>> {
+        self.warm(&plan).await;
+        let mut left = request.max_bytes as u64;
+        let mut empty = true;
+        let mut answers = Vec::with_capacity(plan.partitions.len());
+        for planned in plan.partitions {
+            let answer = match (planned, lagging) {
+                (Ok(planned), _) => self.read(&planned, left.min(planned.limit), empty).await,
+                (Err(_), Some(unavailable)) => Err(unavailable.into()),
+                (Err(error), None) => Err(error),
+            };
+            if let Ok(fetched) = &answer {
+                left = left.saturating_sub(fetched.records_len as u64);
+                empty &= fetched.records_len == 0;
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// Loads what is not in memory, all at once; errors come up again when it is read.
+    async fn warm(&self, plan: &Plan) {
+        let entries = plan.partitions.iter().flatten().flat_map(|p| &p.entries);
+        let cold = entries.filter(|e| self.data.ring.get(&e.object).is_none());
+        let loads: Vec<_> = cold.map(|e| self.data.cache.load(e.object, e.start, e.len)).collect();
+        if loads.len() > 1 {
+            futures_util::future::join_all(loads).await;
+        }
+    }
+
+    async fn read(&self, plan: &PartitionPlan, limit: u64, first_always: bool) -> Result<Fetched, FetchError> {
+        let mut out = Collector::new(plan.offset, limit, first_always);
+        for entry in &plan.entries {
+            match self.read_entry(plan, entry, &mut out).await {
+                Ok(Room::Left) => {}
+                Ok(Room::Full) => break,
+                // What was read so far is good; the error comes back with the next fetch.
+                Err(_) if out.len() > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let records_len = out.len() as usize;
+        Ok(Fetched {
+            records: out.finish(),
+            records_len,
+            high_watermark: plan.high_watermark,
+            last_stable_offset: plan.high_watermark,
+            log_start_offset: plan.log_start,
+        })
+    }
+
+    async fn read_entry(&self, plan: &PartitionPlan, entry: &Entry, out: &mut Collector) -> Result<Room, FetchError> {
+        let barrier = async { Ok(self.barrier().await?) };
+        let Loaded { rope, trust } = self.data.load_surely(&self.manifest, barrier, plan.partition, entry).await?;
+        match out.entry(entry, &rope, trust) {
+            Ok(room) => Ok(room),
+            Err(error) => Err(self.data.corrupt(plan.partition, entry, &error).await),
+        }
+    }
+}
+
+fn enough(plan: &Plan, request: &FetchRequest) -> bool {
+    request.max_wait.is_zero() || plan.has_errors() || plan.available >= request.min_bytes as u64
+}

@@ -1,0 +1,111 @@
+//! What is remembered of one producing connection: in which flush its last records went, and whether its own window
+//! limits it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::planner::ConnectionId;
+
+/// A client that goes on within this time of an answer had been waiting for it.
+const RESUMES_WITHIN: Duration = Duration::from_millis(20);
+/// So many flushes in a row make a habit.
+const HABIT: u32 = 16;
+
+#[derive(Debug)]
+pub struct Connection {
+    pub id: ConnectionId,
+    /// How the log names it.
+    pub client: String,
+    last_flush: AtomicU64,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    /// It was silent when its records were taken.
+    stalled: bool,
+    answered: Option<Duration>,
+    streak: u32,
+    reported: bool,
+}
+
+impl Connection {
+    pub fn new(id: ConnectionId, client: String) -> Connection {
+        Connection { id, client, last_flush: AtomicU64::new(0), window: Mutex::default() }
+    }
+
+    /// Number of the last flush that took records of this connection.
+    pub fn last_flush(&self) -> u64 {
+        self.last_flush.load(Ordering::Relaxed)
+    }
+
+    pub fn taken(&self, flush: u64, waiting: bool) {
+        let before = self.last_flush.swap(flush, Ordering::Relaxed);
+        if before == flush {
+            return;
+        }
+        let mut window = self.window.lock();
+        if waiting {
+            window.stalled = true;
+            window.answered = None;
+        } else {
+            *window = Window { reported: window.reported, ..Window::default() };
+        }
+    }
+
+    pub fn answered(&self, now: Duration) {
+        self.window.lock().answered = Some(now);
+    }
+
+    /// More records came. True once, when it has become plain that the connection's window holds it back.
+    #[must_use]
+    pub fn resumed(&self, now: Duration) -> bool {
+        let mut window = self.window.lock();
+        if !std::mem::take(&mut window.stalled) {
+            return false;
+        }
+        match window.answered {
+            Some(at) if now.saturating_sub(at) <= RESUMES_WITHIN => window.streak += 1,
+            _ => window.streak = 0,
+        }
+        let report = window.streak >= HABIT && !window.reported;
+        window.reported |= report;
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(pause: Duration, waiting: bool) -> usize {
+        let connection = Connection::new(ConnectionId(1), "test".into());
+        let mut now = Duration::ZERO;
+        let mut reports = 0;
+        for flush in 1..100 {
+            reports += usize::from(connection.resumed(now));
+            connection.taken(flush, waiting);
+            now += Duration::from_millis(90);
+            connection.answered(now);
+            now += pause;
+        }
+        reports
+    }
+
+    #[test]
+    fn a_client_that_always_waits_for_us_is_reported_once() {
+        assert_eq!(run(Duration::from_millis(3), true), 1);
+    }
+
+    #[test]
+    fn a_slow_client_is_not() {
+        assert_eq!(run(Duration::from_millis(60), true), 0);
+    }
+
+    #[test]
+    fn a_client_with_more_to_send_is_not() {
+        assert_eq!(run(Duration::from_millis(3), false), 0);
+    }
+}

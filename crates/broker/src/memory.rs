@@ -1,0 +1,104 @@
+//! The byte budget for what is buffered: front ends take a permit before they read a request's body into memory, and
+//! stop reading sockets while there is none. First come, first served, so that a large request is not starved.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Cheap to clone; clones share the budget.
+#[derive(Clone, Debug)]
+pub struct MemoryBudget {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    permits: Arc<Semaphore>,
+    total: usize,
+    waiting: AtomicUsize,
+}
+
+/// Bytes of the budget; dropping gives them back.
+#[derive(Debug)]
+pub struct MemoryPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl MemoryBudget {
+    pub fn new(total: usize) -> MemoryBudget {
+        let total = total.clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
+        let inner = Inner { permits: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0) };
+        MemoryBudget { inner: Arc::new(inner) }
+    }
+
+    /// Waits until `bytes` are free. More than the whole budget counts as the whole budget: such a request runs alone.
+    pub async fn acquire(&self, bytes: usize) -> MemoryPermit {
+        let _waiting = Waiting::new(&self.inner.waiting);
+        let bytes = bytes.min(self.inner.total) as u32;
+        let permits = Arc::clone(&self.inner.permits);
+        let permit = permits.acquire_many_owned(bytes).await.expect("the budget's semaphore is never closed");
+        MemoryPermit { _permit: permit }
+    }
+
+    /// The whole budget in bytes.
+    pub fn total(&self) -> usize {
+        self.inner.total
+    }
+
+    pub fn used(&self) -> usize {
+        self.inner.total - self.inner.permits.available_permits()
+    }
+
+    /// Somebody waits for memory.
+    pub fn is_exhausted(&self) -> bool {
+        self.inner.waiting.load(Ordering::Relaxed) > 0 && self.inner.permits.available_permits() < self.inner.total
+    }
+}
+
+/// Counts a waiting caller, also one that is dropped while it waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn gives_back_what_was_taken() {
+        let budget = MemoryBudget::new(100);
+        let first = budget.acquire(80).await;
+        assert_eq!(budget.used(), 80);
+        assert!(budget.acquire(40).now_or_never().is_none());
+        drop(first);
+        assert!(budget.acquire(40).now_or_never().is_some());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_past_the_budget_runs_alone() {
+        let budget = MemoryBudget::new(100);
+        let all = budget.acquire(5000).await;
+        assert_eq!(budget.used(), 100);
+        let mut next = Box::pin(budget.acquire(1));
+        assert!((&mut next).now_or_never().is_none());
+        assert!(budget.is_exhausted());
+        drop(all);
+        next.await;
+        assert!(!budget.is_exhausted());
+    }
+}

@@ -1,0 +1,209 @@
+//! The producing side of one connection: what is checked before a batch is queued, and in which order it is.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use lakebed_record::batch::{self, BatchError, BatchHeader, Limits, Validated};
+use lakebed_record::ops::{BatchMeta, ProducerMeta};
+use lakebed_record::{TopicPartition, crc};
+
+use crate::Broker;
+use crate::api::{Append, AppendError, Appended, TimestampType, TopicConfig, TopicInfo};
+use crate::flush::assemble::Batch;
+use crate::flush::connection::Connection;
+use crate::flush::request::{Ended, Request};
+use crate::metrics::Stage;
+
+/// No timestamp was given for a record.
+const NO_TIMESTAMP: i64 = -1;
+/// Up to this many bytes a CRC is cheaper to compute than to combine.
+const COMBINE_FROM: usize = 4 << 10;
+/// Bytes of a batch before those that its own CRC covers.
+const BEFORE_CRC: usize = 21;
+
+/// One per connection: batches are stored in the order of the calls.
+pub struct Producer {
+    broker: Broker,
+    connection: Arc<Connection>,
+}
+
+impl Producer {
+    pub(crate) fn new(broker: Broker, connection: Connection) -> Producer {
+        Producer { broker, connection: Arc::new(connection) }
+    }
+
+    /// Checks and queues the batches inside this call. The future gives one result per batch, in their order, as soon as
+    /// all are stored and applied, or after `timeout`; dropping it does not take the batches back.
+    pub fn append(
+        &mut self,
+        appends: Vec<Append>,
+        timeout: Duration,
+    ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
+        let broker = self.broker.clone();
+        let now = broker.env().clock.monotonic();
+        if self.connection.resumed(now) {
+            self.report_window();
+        }
+        let checked: Vec<_> = appends.into_iter().map(|a| self.check(a)).collect();
+        let queued = broker.env().clock.monotonic();
+        broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
+        let (request, answer) = Request::new(checked.iter().map(|c| c.as_ref().err().cloned()));
+        let accepted = checked.into_iter().enumerate().filter_map(|(index, c)| Some((index, c.ok()?)));
+        let batches: Vec<_> = accepted
+            .map(|(index, c)| Batch {
+                request: Arc::clone(&request),
+                index,
+                connection: Arc::clone(&self.connection),
+                partition: c.partition,
+                bytes: c.bytes,
+                crc: c.crc,
+                meta: c.meta,
+                log_append_time: c.log_append_time,
+                queued,
+            })
+            .collect();
+        if !batches.is_empty() {
+            broker.stream().push(batches);
+        }
+        async move {
+            let (outcomes, ended) = answer.wait(broker.env(), timeout).await;
+            if ended == Ended::Expired {
+                broker.stream().drop_expired();
+            }
+            broker.metrics().stage(Stage::Total, broker.env().clock.monotonic().saturating_sub(now));
+            outcomes
+        }
+    }
+
+    /// The front end has read all that the client sent: nothing more is to come before we answer. Or no more so.
+    pub fn set_waiting(&mut self, waiting: bool) {
+        self.broker.stream().set_waiting(self.connection.id, waiting);
+    }
+
+    fn check(&self, append: Append) -> Result<Checked, AppendError> {
+        let partition = TopicPartition { topic: append.topic, partition: append.partition };
+        let topic = self.broker.local_topic(append.topic).ok_or(AppendError::UnknownPartition)?;
+        check(append.batch, partition, &topic, self.broker.env().clock.wall_ms())
+    }
+
+    fn report_window(&self) {
+        self.broker.metrics().window_limited();
+        tracing::info!(
+            client = %self.connection.client,
+            "this producer waits for answers most of the time; larger batch.size and linger.ms, or more \
+             max.in.flight.requests.per.connection, would free it"
+        );
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.broker.stream().set_waiting(self.connection.id, false);
+    }
+}
+
+#[derive(Debug)]
+struct Checked {
+    partition: TopicPartition,
+    bytes: Bytes,
+    crc: u32,
+    meta: BatchMeta,
+    log_append_time: i64,
+}
+
+fn check(bytes: Bytes, partition: TopicPartition, topic: &TopicInfo, wall_ms: i64) -> Result<Checked, AppendError> {
+    let config = &*topic.config;
+    if !(0..topic.partitions).contains(&partition.partition.0) {
+        return Err(AppendError::UnknownPartition);
+    }
+    if bytes.len() > config.max_message_bytes as usize {
+        return Err(AppendError::TooLarge(bytes.len(), config.max_message_bytes));
+    }
+    let valid = batch::validate(&bytes, Limits::default()).map_err(refusal)?;
+    if valid.header.is_transactional() {
+        return Err(AppendError::Transactional);
+    }
+    let (bytes, crc, max_timestamp) = stamp(bytes, &valid, config, wall_ms)?;
+    let meta = BatchMeta {
+        len: bytes.len() as u32,
+        offsets: valid.header.last_offset_delta as u32 + 1,
+        max_timestamp,
+        producer: producer(&valid.header),
+    };
+    let stamped = config.timestamp_type == TimestampType::LogAppendTime;
+    let log_append_time = if stamped { wall_ms } else { NO_TIMESTAMP };
+    Ok(Checked { partition, bytes, crc, meta, log_append_time })
+}
+
+/// Sets or checks the timestamps as the topic wants it; returns the batch as it will be stored, its CRC-32C (all of it)
+/// and its largest timestamp.
+fn stamp(
+    bytes: Bytes,
+    valid: &Validated,
+    config: &TopicConfig,
+    wall_ms: i64,
+) -> Result<(Bytes, u32, i64), AppendError> {
+    match config.timestamp_type {
+        TimestampType::LogAppendTime => {
+            let mut own = BytesMut::from(&bytes[..]);
+            batch::stamp_log_append_time(&mut own, wall_ms);
+            let crc = crc::crc32c(&own);
+            Ok((own.freeze(), crc, wall_ms))
+        }
+        TimestampType::CreateTime => {
+            check_range(valid, config, wall_ms)?;
+            if valid.max_timestamp == valid.header.max_timestamp {
+                let crc = whole_crc(&bytes, valid.header.crc);
+                return Ok((bytes, crc, valid.max_timestamp));
+            }
+            let mut own = BytesMut::from(&bytes[..]);
+            batch::set_max_timestamp(&mut own, valid.max_timestamp);
+            let crc = crc::crc32c(&own);
+            Ok((own.freeze(), crc, valid.max_timestamp))
+        }
+    }
+}
+
+fn check_range(valid: &Validated, config: &TopicConfig, wall_ms: i64) -> Result<(), AppendError> {
+    let latest = wall_ms.saturating_add(config.timestamp_after_max_ms);
+    if valid.max_timestamp > latest {
+        return Err(AppendError::InvalidTimestamp(valid.max_timestamp));
+    }
+    let earliest = wall_ms.saturating_sub(config.timestamp_before_max_ms);
+    if valid.min_timestamp < earliest && valid.min_timestamp != NO_TIMESTAMP {
+        return Err(AppendError::InvalidTimestamp(valid.min_timestamp));
+    }
+    Ok(())
+}
+
+/// The batch's own CRC was just checked, so only the bytes before it have to be read again.
+fn whole_crc(bytes: &[u8], own: u32) -> u32 {
+    if bytes.len() < COMBINE_FROM {
+        return crc::crc32c(bytes);
+    }
+    let (before, covered) = bytes.split_at(BEFORE_CRC);
+    crc::combine(crc::crc32c(before), own, covered.len() as u64)
+}
+
+fn producer(header: &BatchHeader) -> Option<ProducerMeta> {
+    header.is_idempotent().then(|| ProducerMeta {
+        id: header.producer_id,
+        epoch: header.producer_epoch.into(),
+        sequence: header.base_sequence,
+        transactional: header.is_transactional(),
+    })
+}
+
+fn refusal(error: BatchError) -> AppendError {
+    match error {
+        BatchError::Corrupt(_) => AppendError::Corrupt(error.to_string()),
+        BatchError::Magic(_) => AppendError::UnsupportedFormat,
+        BatchError::Codec(codec) => AppendError::UnsupportedCompression(codec),
+        BatchError::Invalid(_) | BatchError::TooLarge(_) => AppendError::InvalidRecord(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
