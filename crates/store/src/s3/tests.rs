@@ -1,1 +1,378 @@
+//! Against a server that answers what a test tells it, and, if there is one, against a real one:
+//! `LAKEBED_TEST_S3_ENDPOINT=http://[::1]:4566 cargo test -p lakebed-store live -- --ignored` (see `tests/s3/run`).
 
+use std::collections::VecDeque;
+
+use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::conformance;
+
+fn connect(endpoint: &str, bucket: &str, prefix: &str, env: &Env) -> S3Store {
+    let secret = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
+    let (id, key) = (secret("AWS_ACCESS_KEY_ID", "test"), secret("AWS_SECRET_ACCESS_KEY", "test"));
+    let config = client::tuned(Builder::new())
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new(id, key, None, None, "test"))
+        .region(Region::from_static("us-east-1"))
+        .endpoint_url(endpoint)
+        .force_path_style(true);
+    let place = Where { bucket: bucket.into(), endpoint: endpoint.into() };
+    S3Store::with_client(Client::from_conf(config.build()), place, prefix, env)
+}
+
+/// What the canned server does with one request.
+enum Act {
+    /// Sends this, then closes.
+    Say(String),
+    /// Closes without a word.
+    Hang,
+    /// Leaves the client waiting.
+    Stall,
+}
+
+struct Canned {
+    endpoint: String,
+    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+}
+
+impl Canned {
+    async fn start(acts: Vec<Act>) -> Canned {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = requests.clone();
+        tokio::spawn(async move {
+            let mut acts = VecDeque::from(acts);
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let request = read_request(&mut stream).await;
+                log.lock().push(request);
+                match acts.pop_front().unwrap_or(Act::Hang) {
+                    Act::Say(reply) => {
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                        stream.shutdown().await.unwrap();
+                    }
+                    Act::Hang => {}
+                    Act::Stall => std::mem::forget(stream),
+                }
+            }
+        });
+        Canned { endpoint, requests }
+    }
+
+    fn store(&self) -> S3Store {
+        connect(&self.endpoint, "bucket", "pre/fix", &Env::system())
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut all = Vec::new();
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let n = stream.read(&mut buffer).await.unwrap();
+        all.extend_from_slice(&buffer[..n]);
+        let Some(end) = all.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8(all[..end].to_vec()).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        if all.len() >= end + 4 + length || n == 0 {
+            return (head, all.split_off(end + 4));
+        }
+    }
+}
+
+const DATE: &str = "Tue, 24 Nov 2026 15:00:00 GMT";
+const DATE_MS: i64 = 1_795_532_400_000;
+
+fn status(line: &str, headers: &str, body: &str) -> Act {
+    let length =
+        if headers.contains("Content-Length") { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    Act::Say(format!("HTTP/1.1 {line}\r\nDate: {DATE}\r\nConnection: close\r\n{length}{headers}\r\n{body}"))
+}
+
+fn error(line: &str, code: &str) -> Act {
+    status(line, "", &format!("<Error><Code>{code}</Code><Message>said so.</Message></Error>"))
+}
+
+fn object(line: &str, headers: &str, body: &str) -> Act {
+    status(line, &format!("ETag: \"e\"\r\nLast-Modified: {DATE}\r\n{headers}"), body)
+}
+
+fn rope() -> Body {
+    Body::new(vec![Bytes::from_static(b"hello "), Bytes::new(), Bytes::from_static(b"world")])
+}
+
+#[tokio::test]
+async fn a_create_is_one_conditional_put_of_known_length_with_its_checksum() {
+    let server = Canned::start(vec![status("200 OK", "ETag: \"e\"\r\n", "")]).await;
+    let reply = server.store().create(&Key::new("log/1"), &rope()).await;
+    assert!(matches!(reply.value, Created::Yes), "{reply:?}");
+    assert_eq!(reply.date_ms, Some(DATE_MS));
+    let requests = server.requests.lock();
+    let (head, body) = &requests[0];
+    assert!(head.starts_with("put /bucket/pre/fix/log/1"), "{head}");
+    for header in ["content-length: 11", "if-none-match: *", "x-amz-checksum-crc32c: yzrlqg==", "unsigned-payload"] {
+        assert!(head.contains(header), "{header} is missing in {head}");
+    }
+    for header in ["transfer-encoding", "aws-chunked", "x-amz-trailer"] {
+        assert!(!head.contains(header), "{header} in {head}");
+    }
+    assert_eq!(body, b"hello world");
+}
+
+#[tokio::test]
+async fn each_status_of_a_create_has_its_outcome_and_nothing_is_retried() {
+    use FaultKind::*;
+    let cases = [
+        (error("409 Conflict", "ConditionalRequestConflict"), Conflict, ""),
+        (error("429 Too Many Requests", "TooManyRequests"), Throttled, ""),
+        (error("503 Slow Down", "SlowDown"), Throttled, ""),
+        (error("500 Internal Server Error", "InternalError"), Server, ""),
+        (error("502 Bad Gateway", ""), Server, ""),
+        (error("404 Not Found", "NoSuchBucket"), Other, "create the bucket bucket"),
+        (error("404 Not Found", "NoSuchKey"), Other, ""),
+        (error("403 Forbidden", "AccessDenied"), Denied, "allow s3:GetObject"),
+        (error("403 Forbidden", "RequestTimeTooSkewed"), Denied, "clock of this machine"),
+        (error("403 Forbidden", "SignatureDoesNotMatch"), Denied, "AWS_SECRET_ACCESS_KEY"),
+        (error("401 Unauthorized", ""), Denied, ""),
+        (error("400 Bad Request", "BadDigest"), Other, "BadDigest (said so)"),
+        (error("400 Bad Request", "ExpiredToken"), Denied, "renew"),
+        (error("400 Bad Request", "RequestTimeout"), Timeout, ""),
+        (error("501 Not Implemented", "NotImplemented"), Other, "conditional writes"),
+        (error("507 Insufficient Storage", "XMinioStorageFull"), NoSpace, "free space"),
+        (error("200 OK", "InternalError"), Server, ""),
+        (status("200 OK", "", ""), Server, "without ETag"),
+        (
+            status(
+                "301 Moved Permanently",
+                "x-amz-bucket-region: eu-west-1\r\n",
+                "<Error><Code>PermanentRedirect</Code></Error>",
+            ),
+            Other,
+            "set AWS_REGION to eu-west-1",
+        ),
+        (Act::Hang, Timeout, "cannot reach"),
+    ];
+    for (i, (act, kind, hint)) in cases.into_iter().enumerate() {
+        let server = Canned::start(vec![act]).await;
+        let reply = server.store().create(&Key::new("k"), &rope()).await;
+        let Created::Unknown(fault) = reply.value else { panic!("case {i}: {reply:?}") };
+        assert_eq!(fault.kind, kind, "case {i}: {fault}");
+        assert!(fault.message.contains(hint), "case {i}: {fault}");
+        assert_eq!(server.requests.lock().len(), 1, "case {i} was retried");
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_answers() {
+    let refused = || error("412 Precondition Failed", "PreconditionFailed");
+    let server = Canned::start(vec![refused(), refused(), refused()]).await;
+    let (store, key) = (server.store(), Key::new("k"));
+    let created = store.create(&key, &rope()).await;
+    assert!(matches!(created.value, Created::Exists));
+    assert_eq!(created.date_ms, Some(DATE_MS));
+    assert!(matches!(store.swap(&key, None, &rope()).await.value, Swapped::Mismatch));
+    let version = Version("\"abc\"".into());
+    assert!(matches!(store.swap(&key, Some(&version), &rope()).await.value, Swapped::Mismatch));
+    let requests = server.requests.lock();
+    assert!(requests[1].0.contains("if-none-match: *"));
+    assert!(requests[2].0.contains("if-match: \"abc\""), "{}", requests[2].0);
+}
+
+#[tokio::test]
+async fn only_a_missing_object_is_not_found() {
+    let acts = vec![
+        error("404 Not Found", "NoSuchKey"),
+        error("404 Not Found", "NoSuchBucket"),
+        error("403 Forbidden", "AccessDenied"),
+        status("404 Not Found", "", ""),
+    ];
+    let server = Canned::start(acts).await;
+    let (store, key) = (server.store(), Key::new("k"));
+    let missing = store.get(&key, None).await;
+    assert!(matches!(missing.value, Err(ReadError::NotFound)));
+    assert_eq!(missing.date_ms, Some(DATE_MS));
+    for kind in [FaultKind::Other, FaultKind::Denied] {
+        let Err(ReadError::Fault(fault)) = store.get(&key, None).await.value else { panic!("{kind:?}") };
+        assert_eq!(fault.kind, kind);
+    }
+    assert!(matches!(store.head(&key).await.value, Err(ReadError::NotFound)));
+}
+
+#[tokio::test]
+async fn ranges_are_asked_for_and_checked() {
+    let acts = vec![
+        object("206 Partial Content", "Content-Range: bytes 2-5/10\r\n", "2345"),
+        object("206 Partial Content", "Content-Range: bytes 8-9/10\r\n", "89"),
+        object("200 OK", "", "0123456789"),
+        object("206 Partial Content", "Content-Range: bytes 3-6/10\r\n", "3456"),
+        object("206 Partial Content", "Content-Range: bytes 2-4/10\r\n", "234"),
+    ];
+    let server = Canned::start(acts).await;
+    let (store, key) = (server.store(), Key::new("k"));
+    for (range, expected) in [(2..6, "2345"), (8..100, "89"), (2..6, "2345")] {
+        let object = store.get(&key, Some(range)).await.value.unwrap();
+        assert_eq!((object.bytes.as_ref(), object.meta.total_len), (expected.as_bytes(), 10));
+        assert_eq!(object.meta.last_modified_ms, DATE_MS);
+    }
+    for _ in 0..2 {
+        let Err(ReadError::Fault(fault)) = store.get(&key, Some(2..6)).await.value else {
+            panic!("took another range")
+        };
+        assert_eq!(fault.kind, FaultKind::Server);
+    }
+    let requests = server.requests.lock();
+    assert!(requests[0].0.contains("range: bytes=2-5"), "{}", requests[0].0);
+    assert!(requests[1].0.contains("range: bytes=8-99"));
+}
+
+#[tokio::test]
+async fn a_range_past_the_end_tells_the_length() {
+    let acts = vec![
+        error("416 Range Not Satisfiable", "InvalidRange"),
+        object("200 OK", "Content-Length: 10\r\n", ""),
+        object("200 OK", "Content-Length: 10\r\n", ""),
+    ];
+    let server = Canned::start(acts).await;
+    let (store, key) = (server.store(), Key::new("k"));
+    for range in [10..20, 5..5] {
+        let object = store.get(&key, Some(range)).await.value.unwrap();
+        assert_eq!((object.bytes.len(), object.meta.total_len), (0, 10));
+    }
+}
+
+#[tokio::test]
+async fn a_reply_cut_short_is_a_fault() {
+    let acts = vec![object("200 OK", "Content-Length: 10\r\n", "0123"), object("200 OK", "Content-Length: 10\r\n", "")];
+    let server = Canned::start(acts).await;
+    for _ in 0..2 {
+        let reply = server.store().get(&Key::new("k"), None).await;
+        let Err(ReadError::Fault(fault)) = reply.value else { panic!("{reply:?}") };
+        assert_eq!(fault.kind, FaultKind::Server);
+    }
+}
+
+/// A clock on which every wait is over at once.
+struct Hasty;
+
+impl Clock for Hasty {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn sleep<'a>(&'a self, _: Duration) -> BoxFuture<'a, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_millis(100)))
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_a_time_out() {
+    let server = Canned::start(vec![Act::Stall]).await;
+    let env = Env { clock: Arc::new(Hasty), ..Env::system() };
+    let store = connect(&server.endpoint, "bucket", "", &env);
+    let reply = store.create(&Key::new("k"), &rope()).await;
+    let Created::Unknown(fault) = reply.value else { panic!("{reply:?}") };
+    assert_eq!((fault.kind, reply.date_ms), (FaultKind::Timeout, None));
+    assert!(fault.message.contains("within 10000 ms"), "{fault}");
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_time_out_with_advice() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let env = Env::system();
+    let store = connect(&format!("http://{free}"), "bucket", "", &env);
+    let Err(fault) = store.check(&env).await else { panic!("reached nobody") };
+    assert_eq!(fault.kind, FaultKind::Timeout);
+    assert!(fault.message.contains("check the network and AWS_ENDPOINT_URL"), "{fault}");
+}
+
+#[tokio::test]
+async fn opening_finds_out_whether_checksums_are_verified() {
+    let yes = Canned::start(vec![error("503 Slow Down", "SlowDown"), error("400 Bad Request", "BadDigest")]).await;
+    assert_eq!(yes.store().check(&Env::system()).await.ok(), Some(true));
+    let no = Canned::start(vec![status("200 OK", "ETag: \"e\"\r\n", "")]).await;
+    assert_eq!(no.store().check(&Env::system()).await.ok(), Some(false));
+    let none = Canned::start(vec![error("404 Not Found", "NoSuchBucket")]).await;
+    let fault = none.store().check(&Env::system()).await.unwrap_err();
+    assert!(fault.message.contains("create the bucket"), "{fault}");
+}
+
+fn live() -> (String, String) {
+    let endpoint = std::env::var("LAKEBED_TEST_S3_ENDPOINT").expect("set LAKEBED_TEST_S3_ENDPOINT");
+    (endpoint, std::env::var("LAKEBED_TEST_S3_BUCKET").unwrap_or_else(|_| "lakebed".into()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs LAKEBED_TEST_S3_ENDPOINT"]
+async fn live_server_keeps_the_contract() {
+    let (endpoint, bucket) = live();
+    let env = Env::system();
+    let mut store = connect(&endpoint, &bucket, "test/prefix", &env);
+    store.refuses_short_bodies = store.check(&env).await.unwrap();
+    println!("{endpoint} verifies checksums: {}", store.refuses_short_bodies);
+    let store = Arc::new(store);
+    for _ in 0..3 {
+        conformance::run(store.clone(), &env).await;
+    }
+    let report = crate::probe::probe(&*store, &env).await.unwrap();
+    println!("{report:#?}");
+}
+
+#[tokio::test]
+#[ignore = "needs LAKEBED_TEST_S3_ENDPOINT"]
+async fn live_server_without_the_bucket() {
+    let (endpoint, _) = live();
+    let env = Env::system();
+    let fault = connect(&endpoint, "no-such-bucket-here", "", &env).check(&env).await.unwrap_err();
+    assert!(fault.message.contains("create the bucket no-such-bucket-here"), "{fault}");
+}
+
+/// Prints small requests and 8 MiB transfers a second, one after the other and eight at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs LAKEBED_TEST_S3_ENDPOINT"]
+async fn live_server_speed() {
+    let (endpoint, bucket) = live();
+    let env = Env::system();
+    let store = connect(&endpoint, &bucket, "", &env);
+    let run = env.entropy.u64();
+    let small = rope();
+    let piece = Bytes::from_iter((0..1u32 << 20).map(|i| (i % 251) as u8));
+    let large = Body::new(vec![piece; 8]);
+    for (name, body, count, at_once) in
+        [("small", &small, 200, 1), ("small", &small, 400, 8), ("8 MiB", &large, 24, 1), ("8 MiB", &large, 48, 4)]
+    {
+        let keys: Vec<_> =
+            (0..count).map(|i| keys::probe(run, &format!("speed-{}-{at_once}-{i}", body.len()))).collect();
+        for (verb, read) in [("PUT", false), ("GET", true)] {
+            let start = env.clock.monotonic();
+            let lanes = (0..at_once).map(|lane| {
+                let (store, keys) = (&store, &keys);
+                async move {
+                    for key in keys.iter().skip(lane).step_by(at_once) {
+                        if read {
+                            store.get(key, None).await.value.unwrap();
+                        } else {
+                            assert!(matches!(store.create(key, body).await.value, Created::Yes));
+                        }
+                    }
+                }
+            });
+            futures_util::future::join_all(lanes).await;
+            let s = (env.clock.monotonic() - start).as_secs_f64();
+            let mb = body.len() as f64 * count as f64 / 1e6;
+            println!(
+                "{verb} {name}, {at_once} at once: {:.0}/s, {:.1} MB/s, {:.2} ms each",
+                count as f64 / s,
+                mb / s,
+                s * 1e3 * at_once as f64 / count as f64
+            );
+        }
+    }
+}
