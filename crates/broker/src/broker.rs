@@ -69,6 +69,16 @@ impl ApplyListener for Tail {
 impl Broker {
     /// Replays the log, registers the node and starts the flush stream.
     pub async fn open(store: Arc<dyn Store>, env: Env, config: BrokerConfig) -> Result<Broker, OpenError> {
+        Broker::open_with(store, env, config, ManifestConfig::default()).await
+    }
+
+    /// As [`Broker::open`], with settings of the log that no operator needs; address and rack are those of `config`.
+    pub async fn open_with(
+        store: Arc<dyn Store>,
+        env: Env,
+        config: BrokerConfig,
+        log: ManifestConfig,
+    ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 2));
         let waiters = Arc::new(Waiters::default());
@@ -76,7 +86,7 @@ impl Broker {
         let manifest_config = ManifestConfig {
             kafka_address: format!("{}:{}", config.advertised_host, config.advertised_port),
             rack: config.rack.clone(),
-            ..ManifestConfig::default()
+            ..log
         };
         let manifest = Manifest::open(Arc::clone(&store), env.clone(), manifest_config, Arc::new(tail)).await?;
         let stream = Stream::spawn(
@@ -114,6 +124,11 @@ impl Broker {
                 tracing::warn!("the store did not take this node's sign-off in time");
             }
         }
+    }
+
+    /// The log and its state, for those who watch or test them.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
     }
 
     pub fn cluster_id(&self) -> &str {
@@ -280,7 +295,8 @@ impl Broker {
         &self.inner.stream
     }
 
-    pub(crate) fn local_topic(&self, id: TopicId) -> Option<TopicInfo> {
+    /// A local look, like [`Broker::find_topic`].
+    pub fn local_topic(&self, id: TopicId) -> Option<TopicInfo> {
         self.inner.topics.local(id)
     }
 }
