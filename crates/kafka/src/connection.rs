@@ -1,0 +1,391 @@
+//! One connection: reads requests ahead, lets them run side by side, and sends the replies in the order of the requests.
+//!
+//! One task and, while idle, no buffer. What is held is bounded: a request past 64 KiB, or past 64 KiB of requests under
+//! way, needs a permit of the broker's memory budget before its bytes are read; while replies pile up, nothing new is
+//! started. A client that hangs up takes nothing back: what it has sent may still be stored.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use lakebed_broker::api::Unavailable;
+use lakebed_broker::{MemoryBudget, MemoryPermit};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::frames::{Frame, Frames, Next};
+use crate::outbox::Outbox;
+use crate::peer::{Foreign, foreign};
+use crate::wire::Reply;
+
+/// Requests under way that need no permit may take so many bytes together.
+const FREE_BYTES: usize = 64 * 1024;
+/// What a request under way is charged besides its bytes.
+const REQUEST_OVERHEAD: usize = 512;
+/// Requests under way.
+const MAX_UNDER_WAY: usize = 8192;
+/// Requests under way other than Produce: their replies may be large.
+const MAX_QUERIES: usize = 4;
+/// Replies not yet taken by the client: past this nothing new is started.
+const MAX_UNSENT: usize = 1 << 20;
+/// After so many bytes read without a pause, others get their turn.
+const YIELD_AFTER: usize = 1 << 20;
+/// A peer in the middle of a request or of a reply that does not move for so long is gone.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// Who answers requests: one per connection.
+pub(crate) trait Handler: Send {
+    /// Starts a request. Nothing later of the connection is started before this returns.
+    fn start(&mut self, request: Admitted) -> Started;
+
+    /// The socket is empty and the client has requests under way: it may be waiting for nothing but the replies.
+    fn set_waiting(&mut self, waiting: bool);
+}
+
+/// A request with the memory that it was given.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub frame: Frame,
+    pub permit: Option<MemoryPermit>,
+    pub arrived: Instant,
+    /// Whether the topics that it names and that were not known here were looked up.
+    pub looked_up: LookedUp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookedUp {
+    NotYet,
+    Fully,
+    Failed(Unavailable),
+}
+
+pub(crate) enum Started {
+    /// It runs; its reply is sent in its turn.
+    Running {
+        kind: Kind,
+        outcome: BoxFuture<'static, Outcome>,
+    },
+    /// It has to wait for this, and everything after it too; then it is started again.
+    Later(BoxFuture<'static, Admitted>),
+    Refused(Closed),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Produce,
+    Query,
+}
+
+pub(crate) enum Outcome {
+    Reply(Reply),
+    /// Acks = 0: the client does not expect one.
+    NoReply,
+    Close(Closed),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Closed {
+    #[error("the client closed it")]
+    ByPeer,
+    #[error("the client closed it in the middle of a request")]
+    MidRequest,
+    #[error("this node is stopping")]
+    Stopping,
+    #[error("nothing was asked for {} s", .0.as_secs())]
+    Idle(Duration),
+    #[error("the client stopped in the middle of a request, or of taking a reply")]
+    Stalled,
+    #[error("{0:?} on the Kafka port")]
+    Foreign(Foreign),
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    #[error("not served: API {api}, version {version}")]
+    NotServed { api: i16, version: i16 },
+    #[error("a request with acks = 0, which cannot be answered, failed: {0}")]
+    Unanswerable(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub max_frame: usize,
+    pub idle: Duration,
+}
+
+struct UnderWay {
+    kind: Kind,
+    /// Bytes for which no permit was taken.
+    free_bytes: usize,
+}
+
+pub(crate) struct Connection<H> {
+    socket: TcpStream,
+    handler: H,
+    memory: MemoryBudget,
+    limits: Limits,
+    shutdown: watch::Receiver<bool>,
+    frames: Frames,
+    outbox: Outbox,
+    running: FuturesOrdered<BoxFuture<'static, Outcome>>,
+    under_way: VecDeque<UnderWay>,
+    free_bytes: usize,
+    queries: usize,
+    produces: usize,
+    /// Waits for memory for the frame that was announced.
+    permit: Option<BoxFuture<'static, MemoryPermit>>,
+    /// The permit of the frame that is being read.
+    admitted: Option<Option<MemoryPermit>>,
+    later: Option<BoxFuture<'static, Admitted>>,
+    /// A frame was seen, so what follows is Kafka.
+    is_kafka: bool,
+    waiting: bool,
+    /// Nothing more is read: what was, is answered, and then the connection ends for this reason.
+    ending: Option<Closed>,
+    moved: Instant,
+    since_yield: usize,
+}
+
+impl<H: Handler> Connection<H> {
+    pub fn new(
+        socket: TcpStream,
+        handler: H,
+        memory: MemoryBudget,
+        limits: Limits,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            socket,
+            handler,
+            memory,
+            limits,
+            shutdown,
+            frames: Frames::new(limits.max_frame),
+            outbox: Outbox::default(),
+            running: FuturesOrdered::new(),
+            under_way: VecDeque::new(),
+            free_bytes: 0,
+            queries: 0,
+            produces: 0,
+            permit: None,
+            admitted: None,
+            later: None,
+            is_kafka: false,
+            waiting: false,
+            ending: None,
+            moved: Instant::now(),
+            since_yield: 0,
+        }
+    }
+
+    /// Serves until the connection ends, and says why it did. The socket is handed back for a last word.
+    pub async fn run(mut self) -> (Closed, TcpStream) {
+        let timer = sleep_until(self.next_check());
+        tokio::pin!(timer);
+        loop {
+            if let Err(closed) = self.step(timer.as_mut()).await {
+                return (closed, self.socket);
+            }
+        }
+    }
+
+    /// Starts what can be started, then waits for one thing to happen.
+    async fn step(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), Closed> {
+        let reads = self.start_ready()? && self.ending.is_none();
+        if self.is_done()
+            && let Some(closed) = self.ending.take()
+        {
+            return Err(closed);
+        }
+        if reads && self.since_yield >= YIELD_AFTER {
+            self.since_yield = 0;
+            tokio::task::yield_now().await;
+        }
+        if reads && self.produces > 0 && self.read_or_wait()? {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            Some(outcome) = self.running.next(), if !self.running.is_empty() => self.finished(outcome)?,
+            result = self.outbox.flush_some(&self.socket), if !self.outbox.is_empty() => {
+                result?;
+                self.moved = Instant::now();
+            }
+            permit = async { self.permit.as_mut().expect("checked").await }, if self.permit.is_some() => {
+                self.permit = None;
+                self.admit(Some(permit));
+            }
+            request = async { self.later.as_mut().expect("checked").await }, if self.later.is_some() => {
+                self.later = None;
+                self.start(request)?;
+            }
+            read = self.frames.fill(&self.socket), if reads => self.received(read?),
+            () = stopping(&mut self.shutdown), if self.ending.is_none() => self.ending = Some(Closed::Stopping),
+            () = timer.as_mut() => {
+                self.check_progress(reads)?;
+                timer.reset(self.next_check());
+            }
+        }
+        Ok(())
+    }
+
+    /// Between two requests, with records under way: reads if there is something, else tells that the client waits.
+    fn read_or_wait(&mut self) -> Result<bool, Closed> {
+        if self.waiting || self.frames.next() != Ok(Next::Nothing) {
+            return Ok(false);
+        }
+        match self.frames.try_fill(&self.socket)? {
+            Some(bytes) => self.received(bytes),
+            None => self.set_waiting(true),
+        }
+        Ok(!self.waiting)
+    }
+
+    /// Starts every complete frame as far as the limits allow. Says whether more bytes are of use.
+    fn start_ready(&mut self) -> Result<bool, Closed> {
+        loop {
+            if self.later.is_some() || self.permit.is_some() || self.is_full() {
+                self.set_waiting(false);
+                return Ok(false);
+            }
+            match self.next()? {
+                Next::Complete => {
+                    let Some(frame) = self.frames.take() else { return Ok(true) };
+                    let permit = self.admitted.take().flatten();
+                    self.start(Admitted { frame, permit, arrived: Instant::now(), looked_up: LookedUp::NotYet })?;
+                }
+                Next::Announced(size) => self.announced(size),
+                Next::Partial => {
+                    self.set_waiting(false);
+                    return Ok(true);
+                }
+                Next::Nothing => return Ok(true),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Next, Closed> {
+        if !self.is_kafka
+            && let Some(other) = foreign(self.frames.first_bytes())
+        {
+            return Err(Closed::Foreign(other));
+        }
+        let next = self.frames.next().map_err(|e| Closed::Malformed(e.to_string()))?;
+        self.is_kafka |= matches!(next, Next::Announced(_));
+        Ok(next)
+    }
+
+    fn is_full(&self) -> bool {
+        self.outbox.len() >= MAX_UNSENT || self.queries >= MAX_QUERIES || self.running.len() >= MAX_UNDER_WAY
+    }
+
+    fn is_done(&self) -> bool {
+        self.running.is_empty() && self.outbox.is_empty() && self.later.is_none() && self.permit.is_none()
+    }
+
+    fn announced(&mut self, size: usize) {
+        if self.free_bytes + size + REQUEST_OVERHEAD <= FREE_BYTES {
+            return self.admit(None);
+        }
+        let memory = self.memory.clone();
+        let mut permit = async move { memory.acquire(size + REQUEST_OVERHEAD).await }.boxed();
+        match (&mut permit).now_or_never() {
+            Some(permit) => self.admit(Some(permit)),
+            None => self.permit = Some(permit),
+        }
+    }
+
+    fn admit(&mut self, permit: Option<MemoryPermit>) {
+        self.admitted = Some(permit);
+        self.frames.admit();
+        self.moved = Instant::now();
+    }
+
+    fn start(&mut self, request: Admitted) -> Result<(), Closed> {
+        let free_bytes = if request.permit.is_some() { 0 } else { request.frame.bytes.len() + REQUEST_OVERHEAD };
+        match self.handler.start(request) {
+            Started::Running { kind, outcome } => {
+                self.free_bytes += free_bytes;
+                *self.count(kind) += 1;
+                self.under_way.push_back(UnderWay { kind, free_bytes });
+                self.running.push_back(outcome);
+                Ok(())
+            }
+            Started::Later(later) => {
+                self.later = Some(later);
+                Ok(())
+            }
+            Started::Refused(closed) => Err(closed),
+        }
+    }
+
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Produce => &mut self.produces,
+            Kind::Query => &mut self.queries,
+        }
+    }
+
+    /// Takes this outcome and all that are ready behind it, so that one write carries many replies.
+    fn finished(&mut self, first: Outcome) -> Result<(), Closed> {
+        let mut next = Some(first);
+        while let Some(outcome) = next {
+            if let Some(done) = self.under_way.pop_front() {
+                self.free_bytes -= done.free_bytes;
+                *self.count(done.kind) -= 1;
+            }
+            match outcome {
+                Outcome::Reply(reply) => self.outbox.push(reply),
+                Outcome::NoReply => {}
+                Outcome::Close(closed) => return Err(closed),
+            }
+            next = if self.outbox.len() < MAX_UNSENT { self.running.next().now_or_never().flatten() } else { None };
+        }
+        self.moved = Instant::now();
+        Ok(())
+    }
+
+    fn received(&mut self, bytes: usize) {
+        if bytes == 0 {
+            let between = self.frames.next() == Ok(Next::Nothing);
+            self.ending = Some(if between { Closed::ByPeer } else { Closed::MidRequest });
+        }
+        self.set_waiting(false);
+        self.moved = Instant::now();
+        self.since_yield += bytes;
+    }
+
+    fn set_waiting(&mut self, waiting: bool) {
+        if self.waiting != waiting {
+            self.waiting = waiting;
+            self.handler.set_waiting(waiting);
+        }
+    }
+
+    fn next_check(&self) -> Instant {
+        Instant::now() + (STALLED_AFTER / 2).min(self.limits.idle)
+    }
+
+    fn check_progress(&mut self, reads: bool) -> Result<(), Closed> {
+        let still = self.moved.elapsed();
+        let in_request = reads && self.frames.next() != Ok(Next::Nothing);
+        if still >= STALLED_AFTER && (in_request || !self.outbox.is_empty()) {
+            return Err(Closed::Stalled);
+        }
+        if still >= self.limits.idle && self.is_done() {
+            return Err(Closed::Idle(self.limits.idle));
+        }
+        Ok(())
+    }
+}
+
+/// A sender that is gone stops as well.
+async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

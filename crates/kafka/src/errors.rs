@@ -1,0 +1,93 @@
+//! What the broker says, in Kafka's error codes: chosen by what clients do about each code, not by its name alone.
+
+use lakebed_broker::api::{AppendError, CreateTopicError, FetchError, ProducerIdError, TopicError, Unavailable};
+
+use crate::wire::ErrorCode;
+
+/// For Produce.
+pub(crate) fn append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
+        // Apache Kafka refuses old formats from version 3 of Produce on with this code.
+        AppendError::InvalidRecord(_) | AppendError::UnsupportedFormat => ErrorCode::InvalidRecord,
+        AppendError::UnsupportedCompression(_) => ErrorCode::UnsupportedCompressionType,
+        AppendError::TooLarge(..) => ErrorCode::MessageTooLarge,
+        AppendError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+        AppendError::Transactional => ErrorCode::InvalidRequest,
+        AppendError::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
+        AppendError::UnknownProducerId => ErrorCode::UnknownProducerId,
+        // Not to be tried again, which every more telling code would make clients do.
+        AppendError::OffsetsExhausted => ErrorCode::UnknownServerError,
+        AppendError::TimedOut | AppendError::TimedOutUnderWay => ErrorCode::RequestTimedOut,
+        // Makes clients look for another node.
+        AppendError::Stopping => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// For Fetch. Java's consumer throws on codes that it does not expect there, REQUEST_TIMED_OUT among them.
+pub(crate) fn fetch(error: &FetchError, version: i16) -> ErrorCode {
+    match error {
+        FetchError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        FetchError::Storage(_) | FetchError::Unavailable(Unavailable::Timeout) => storage(version >= 6),
+        FetchError::Unavailable(Unavailable::Stopping) => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// For ListOffsets.
+pub(crate) fn list_offsets(error: &FetchError) -> ErrorCode {
+    match error {
+        FetchError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        FetchError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        FetchError::Storage(_) => ErrorCode::KafkaStorageError,
+        FetchError::Unavailable(e) => read(*e),
+    }
+}
+
+/// Clients that do not know KAFKA_STORAGE_ERROR get what Apache Kafka gives them.
+fn storage(known: bool) -> ErrorCode {
+    if known { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower }
+}
+
+/// A look-up or read that clients repeat, after they have asked for metadata anew.
+pub(crate) fn read(error: Unavailable) -> ErrorCode {
+    match error {
+        Unavailable::Timeout => ErrorCode::LeaderNotAvailable,
+        Unavailable::Stopping => ErrorCode::NotLeaderOrFollower,
+    }
+}
+
+/// What only a controller would do in Apache Kafka.
+pub(crate) fn admin(error: Unavailable) -> ErrorCode {
+    match error {
+        Unavailable::Timeout => ErrorCode::RequestTimedOut,
+        Unavailable::Stopping => ErrorCode::NotController,
+    }
+}
+
+pub(crate) fn create_topic(error: &CreateTopicError) -> ErrorCode {
+    match error {
+        CreateTopicError::Exists => ErrorCode::TopicAlreadyExists,
+        CreateTopicError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
+        CreateTopicError::InvalidConfig(_) => ErrorCode::InvalidConfig,
+        CreateTopicError::Unavailable(e) => admin(*e),
+    }
+}
+
+pub(crate) fn delete_topic(error: &TopicError) -> ErrorCode {
+    match error {
+        TopicError::Unknown => ErrorCode::UnknownTopicOrPartition,
+        TopicError::Unavailable(e) => admin(*e),
+    }
+}
+
+pub(crate) fn producer_id(error: &ProducerIdError) -> ErrorCode {
+    match error {
+        // Fatal to producers, with a sentence that comes close: waiting a day for ids to expire is no use to them.
+        ProducerIdError::Exhausted => ErrorCode::ThrottlingQuotaExceeded,
+        // Makes every client ask again.
+        ProducerIdError::Unavailable(_) => ErrorCode::CoordinatorLoadInProgress,
+    }
+}

@@ -1,0 +1,192 @@
+//! Cuts a connection's bytes into frames, without ever holding more than was sent.
+//!
+//! Small frames are cut from one shared buffer; a big one gets a buffer of its own, so that its record batches can be
+//! kept without a copy and without pinning anything else. A big buffer grows as its bytes arrive, but what a connection
+//! has sent before is taken for granted: in a steady stream nothing is copied twice.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+/// Up to this many bytes a frame is cut from the shared buffer.
+pub(crate) const SMALL: usize = 16 * 1024;
+/// Without a past to go by, a big frame's buffer starts with this much.
+const FIRST_CAPACITY: usize = 32 * 1024;
+/// The shared buffer: what one read may bring of several small frames.
+const SHARED_CAPACITY: usize = 32 * 1024;
+/// Behind a big frame most likely comes another one: read little more than its size, since it has to be copied.
+const PEEK_CAPACITY: usize = 256;
+const SIZE: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request of {0} bytes, where {min} to {1} are allowed", min = MIN_FRAME)]
+pub(crate) struct FrameSize(i32, usize);
+
+/// The shortest request header: API, version, correlation id.
+const MIN_FRAME: usize = 8;
+
+/// A request without its size.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub bytes: Bytes,
+    /// Whether the frame has its memory to itself: then slices of it may be kept.
+    pub alone: bool,
+}
+
+/// What stands next in the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Not one byte: the peer is done for now.
+    Nothing,
+    /// The beginning of a frame.
+    Partial,
+    /// A frame of so many bytes begins, of which nothing more may be read before [`Frames::admit`].
+    Announced(usize),
+    /// A frame is complete: [`Frames::take`].
+    Complete,
+}
+
+pub(crate) struct Frames {
+    shared: BytesMut,
+    /// The frame that is being read into a buffer of its own, and its size.
+    big: Option<(BytesMut, usize)>,
+    /// The frame at the front of `shared` was admitted.
+    admitted: bool,
+    /// Size of the largest big frame so far.
+    largest: usize,
+    last_was_big: bool,
+    max_frame: usize,
+}
+
+impl Frames {
+    pub fn new(max_frame: usize) -> Self {
+        Self {
+            shared: BytesMut::new(),
+            big: None,
+            admitted: false,
+            largest: 0,
+            last_was_big: false,
+            max_frame: max_frame.min(i32::MAX as usize),
+        }
+    }
+
+    /// What was read and not yet taken, where no frame has been admitted: for telling what a peer speaks.
+    pub fn first_bytes(&self) -> &[u8] {
+        &self.shared
+    }
+
+    pub fn next(&self) -> Result<Next, FrameSize> {
+        if let Some((buffer, size)) = &self.big {
+            return Ok(if buffer.len() == *size { Next::Complete } else { Next::Partial });
+        }
+        let Some(size) = self.size()? else {
+            return Ok(if self.shared.is_empty() { Next::Nothing } else { Next::Partial });
+        };
+        Ok(match (self.admitted, self.shared.len() - SIZE >= size) {
+            (false, _) => Next::Announced(size),
+            (true, true) => Next::Complete,
+            (true, false) => Next::Partial,
+        })
+    }
+
+    fn size(&self) -> Result<Option<usize>, FrameSize> {
+        let Some(size) = self.shared.first_chunk::<SIZE>() else { return Ok(None) };
+        let size = i32::from_be_bytes(*size);
+        match usize::try_from(size) {
+            Ok(n) if (MIN_FRAME..=self.max_frame).contains(&n) => Ok(Some(n)),
+            _ => Err(FrameSize(size, self.max_frame)),
+        }
+    }
+
+    /// Lets the frame that was announced be read.
+    pub fn admit(&mut self) {
+        let Ok(Some(size)) = self.size() else { return };
+        self.admitted = true;
+        if size > SMALL {
+            self.begin_big(size);
+        }
+    }
+
+    fn begin_big(&mut self, size: usize) {
+        let here = (self.shared.len() - SIZE).min(size);
+        let trusted = FIRST_CAPACITY.max(2 * self.largest).max(here);
+        let mut buffer = BytesMut::with_capacity(size.min(trusted));
+        buffer.extend_from_slice(&self.shared[SIZE..SIZE + here]);
+        drop(self.shared.split_to(SIZE + here));
+        self.big = Some((buffer, size));
+    }
+
+    /// Takes the frame that is complete.
+    pub fn take(&mut self) -> Option<Frame> {
+        if self.next() != Ok(Next::Complete) {
+            return None;
+        }
+        self.admitted = false;
+        if let Some((buffer, size)) = self.big.take() {
+            self.largest = self.largest.max(size);
+            self.last_was_big = true;
+            return Some(Frame { bytes: buffer.freeze(), alone: true });
+        }
+        self.last_was_big = false;
+        let size = self.size().ok()??;
+        let frame = self.shared.split_to(SIZE + size).freeze().slice(SIZE..);
+        Some(Frame { bytes: frame, alone: false })
+    }
+
+    /// Reads once what the socket has; 0 bytes: the peer has closed its side. Cancelling loses nothing.
+    pub async fn fill(&mut self, socket: &TcpStream) -> io::Result<usize> {
+        loop {
+            socket.readable().await?;
+            if let Some(bytes) = self.try_fill(socket)? {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// As [`Frames::fill`]; `None`: there is nothing now.
+    pub fn try_fill(&mut self, socket: &TcpStream) -> io::Result<Option<usize>> {
+        loop {
+            let read = socket.try_read_buf(&mut self.room());
+            match read {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.release();
+                    return Ok(None);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Where the next bytes go.
+    pub fn room(&mut self) -> impl BufMut + '_ {
+        let small = self.size().ok().flatten().filter(|_| self.admitted).map_or(0, |size| SIZE + size);
+        match &mut self.big {
+            Some((buffer, size)) => {
+                let missing = *size - buffer.len();
+                if buffer.capacity() == buffer.len() {
+                    buffer.reserve(missing.min(buffer.len()));
+                }
+                let room = missing.min(buffer.capacity() - buffer.len());
+                buffer.limit(room)
+            }
+            None => {
+                let capacity = if self.last_was_big { PEEK_CAPACITY } else { SHARED_CAPACITY };
+                let room = capacity.max(small).saturating_sub(self.shared.len()).max(PEEK_CAPACITY);
+                if self.shared.capacity() - self.shared.len() < room {
+                    self.shared.reserve(room);
+                }
+                (&mut self.shared).limit(room)
+            }
+        }
+    }
+
+    /// An idle connection keeps no buffer.
+    fn release(&mut self) {
+        if self.shared.is_empty() {
+            self.shared = BytesMut::new();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! ListOffsets, with those of Kafka's special times that mean something where nothing is tiered.
+
+use futures_util::future::join_all;
+use lakebed_broker::Broker;
+use lakebed_broker::api::{FetchError, ListedOffset, OffsetSpec};
+use lakebed_record::{TopicId, TopicName, TopicPartition};
+
+use crate::errors;
+use crate::wire::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponsePartition, ListOffsetsResponseTopic, encode_response,
+};
+use crate::wire::{ErrorCode, Writer};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+/// The record with the largest timestamp (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+/// The earliest that is not only in tiered storage: everything is where it always is.
+const EARLIEST_LOCAL: i64 = -4;
+/// The latest in tiered storage: there is none.
+const LATEST_TIERED: i64 = -5;
+
+/// Look-ups of one request that run at once.
+const AT_ONCE: usize = 64;
+
+pub(super) async fn answer(broker: &Broker, request: &ListOffsetsRequest<'_>, version: i16, w: &mut Writer) {
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let found = find(broker, topic.name).await;
+        let asked: Vec<_> = topic.partitions.iter().collect();
+        let mut partitions = Vec::new();
+        for some in asked.chunks(AT_ONCE) {
+            let listed = some.iter().map(|partition| one(broker, found, *partition, version));
+            partitions.extend(join_all(listed).await);
+        }
+        topics.push(ListOffsetsResponseTopic { name: topic.name, partitions });
+    }
+    encode_response(w, &topics);
+}
+
+async fn find(broker: &Broker, name: &str) -> Result<TopicId, ErrorCode> {
+    let name = TopicName::new(name).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    match broker.topic_by_name(&name).await {
+        Ok(Some(topic)) => Ok(topic.id),
+        Ok(None) => Err(ErrorCode::UnknownTopicOrPartition),
+        Err(e) => Err(errors::read(e)),
+    }
+}
+
+async fn one(
+    broker: &Broker,
+    topic: Result<TopicId, ErrorCode>,
+    partition: ListOffsetsPartition,
+    version: i16,
+) -> ListOffsetsResponsePartition {
+    let listed = match topic {
+        Ok(_) if partition.current_leader_epoch > 0 => Err(ErrorCode::UnknownLeaderEpoch),
+        Ok(topic) => list(broker, TopicPartition::new(topic, partition.index), partition.timestamp, version).await,
+        Err(code) => Err(code),
+    };
+    let (error, ListedOffset { offset, timestamp }) = match listed {
+        Ok(listed) => (ErrorCode::None, listed),
+        Err(code) => (code, NOWHERE),
+    };
+    let leader_epoch = if offset >= 0 { 0 } else { -1 };
+    ListOffsetsResponsePartition { index: partition.index, error, timestamp, offset, leader_epoch }
+}
+
+const NOWHERE: ListedOffset = ListedOffset { offset: -1, timestamp: -1 };
+
+async fn list(broker: &Broker, at: TopicPartition, timestamp: i64, version: i16) -> Result<ListedOffset, ErrorCode> {
+    let spec = match timestamp {
+        LATEST => OffsetSpec::Latest,
+        EARLIEST => OffsetSpec::Earliest,
+        EARLIEST_LOCAL if version >= 8 => OffsetSpec::Earliest,
+        LATEST_TIERED if version >= 9 => return Ok(NOWHERE),
+        MAX_TIMESTAMP if version >= 7 => {
+            return latest_timestamp(broker, at).await.map_err(|e| errors::list_offsets(&e));
+        }
+        time if time >= 0 => OffsetSpec::AtTime(time),
+        _ => return Err(ErrorCode::UnsupportedVersion),
+    };
+    let listed = broker.list_offsets(at, spec).await.map_err(|e| errors::list_offsets(&e))?;
+    Ok(if timestamp >= 0 { listed } else { ListedOffset { timestamp: -1, ..listed } })
+}
+
+/// The first record with the largest timestamp, by bisection: each question is answered with a record, which raises the
+/// lower bound to its timestamp, or with none, which halves what is left above.
+async fn latest_timestamp(broker: &Broker, at: TopicPartition) -> Result<ListedOffset, FetchError> {
+    let mut best = broker.list_offsets(at, OffsetSpec::AtTime(0)).await?;
+    let mut none_from = i64::MAX;
+    while best.offset >= 0 && best.timestamp < none_from - 1 {
+        let time = best.timestamp + 1 + step(none_from - 1 - best.timestamp);
+        match broker.list_offsets(at, OffsetSpec::AtTime(time)).await? {
+            later if later.offset >= 0 => best = later,
+            _ => none_from = time,
+        }
+    }
+    Ok(best)
+}
+
+/// How far above the lower bound the next question goes: half of what is left, rounded down.
+fn step(left: i64) -> i64 {
+    (left - 1) / 2
+}

@@ -1,0 +1,145 @@
+//! Answers requests: what they ask is put to the broker, what it says is put into Kafka's words.
+
+mod cluster;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod producer_id;
+mod topics;
+
+use std::net::SocketAddr;
+
+use futures_util::FutureExt;
+use lakebed_broker::{Broker, Producer};
+
+use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Started};
+use crate::metrics::KafkaMetrics;
+use crate::wire::{ApiKey, DecodeError, ErrorCode, Request, RequestHeader, Writer, api_versions};
+
+/// What one connection needs to have its requests answered.
+pub(crate) struct Session {
+    broker: Broker,
+    /// From the first Produce on.
+    producer: Option<Producer>,
+    peer: SocketAddr,
+    metrics: KafkaMetrics,
+}
+
+impl Session {
+    pub fn new(broker: Broker, peer: SocketAddr, metrics: KafkaMetrics) -> Self {
+        Self { broker, producer: None, peer, metrics }
+    }
+
+    fn producer(&mut self, client_id: Option<&str>) -> &mut Producer {
+        self.producer.get_or_insert_with(|| {
+            let client_id = client_id.unwrap_or_default();
+            self.broker.producer_of(format!("{client_id} {}", self.peer).trim_start())
+        })
+    }
+}
+
+/// What the header said of a request that is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub api: ApiKey,
+    pub version: i16,
+    pub correlation_id: i32,
+}
+
+impl Call {
+    fn reply(&self) -> Writer {
+        let served = self.api.served();
+        let (flexible, tags) = (served.is_flexible(self.version), served.response_header_has_tags(self.version));
+        Writer::new(self.correlation_id, self.version, flexible, tags)
+    }
+
+    fn malformed(&self, error: DecodeError) -> Closed {
+        Closed::Malformed(format!("{} version {}: {error}", self.api, self.version))
+    }
+}
+
+/// The call and its body, if it is served at all.
+pub(crate) fn open(frame: &[u8]) -> Result<(Call, &[u8]), Refusal> {
+    let (header, body) = RequestHeader::decode(frame).map_err(Refusal::Malformed)?;
+    let (version, correlation_id) = (header.api_version, header.correlation_id);
+    let not_served = Refusal::NotServed { api: header.api_key, version };
+    let Some(api) = ApiKey::from_wire(header.api_key) else { return Err(not_served) };
+    match api {
+        _ if api.served().serves(version) => Ok((Call { api, version, correlation_id }, body)),
+        // The client cannot know better yet: it is told which versions there are (KIP-511).
+        ApiKey::ApiVersions => Err(Refusal::UnknownApiVersions { correlation_id }),
+        _ => Err(not_served),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    Malformed(DecodeError),
+    NotServed { api: i16, version: i16 },
+    UnknownApiVersions { correlation_id: i32 },
+}
+
+impl Handler for Session {
+    fn start(&mut self, request: Admitted) -> Started {
+        match open(&request.frame.bytes) {
+            Ok((Call { api: ApiKey::Produce, .. }, _)) => self.start_produce(request),
+            Ok(_) => {
+                let answer = answer(self.broker.clone(), self.metrics.clone(), request);
+                Started::Running { kind: Kind::Query, outcome: answer.boxed() }
+            }
+            Err(Refusal::UnknownApiVersions { correlation_id }) => {
+                let mut w = Writer::new(correlation_id, 0, false, false);
+                api_versions::encode_response(&mut w, ErrorCode::UnsupportedVersion);
+                let outcome = std::future::ready(Outcome::Reply(w.finish())).boxed();
+                Started::Running { kind: Kind::Query, outcome }
+            }
+            Err(Refusal::NotServed { api, version }) => Started::Refused(Closed::NotServed { api, version }),
+            Err(Refusal::Malformed(e)) => Started::Refused(Closed::Malformed(format!("request header: {e}"))),
+        }
+    }
+
+    fn set_waiting(&mut self, waiting: bool) {
+        if let Some(producer) = &mut self.producer {
+            producer.set_waiting(waiting);
+        }
+    }
+}
+
+/// Everything but Produce: such requests of one connection may run side by side.
+async fn answer(broker: Broker, metrics: KafkaMetrics, request: Admitted) -> Outcome {
+    let Ok((call, body)) = open(&request.frame.bytes) else { return Outcome::NoReply };
+    let w = match Request::decode(call.api, call.version, body) {
+        Ok(request) => answer_decoded(&broker, call, request).await,
+        Err(e) => return Outcome::Close(call.malformed(e)),
+    };
+    let reply = w.finish();
+    metrics.answered(call.api, request.frame.bytes.len(), reply.len, request.arrived.elapsed());
+    Outcome::Reply(reply)
+}
+
+async fn answer_decoded(broker: &Broker, call: Call, request: Request<'_>) -> Writer {
+    let mut w = call.reply();
+    match request {
+        Request::ApiVersions(r) => {
+            tracing::debug!(name = r.client_software_name, version = r.client_software_version, "client software");
+            api_versions::encode_response(&mut w, ErrorCode::None);
+        }
+        Request::Fetch(r) => fetch::answer(broker, call.version, &r).await.encode(&mut w),
+        Request::ListOffsets(r) => list_offsets::answer(broker, &r, call.version, &mut w).await,
+        Request::Metadata(r) => metadata::answer(broker, &r, &mut w).await,
+        Request::CreateTopics(r) => topics::create(broker, &r, &mut w).await,
+        Request::DeleteTopics(r) => topics::delete(broker, &r, &mut w).await,
+        Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
+        Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
+        Request::Produce(_) => unreachable!("Produce is started in its order"),
+    }
+    w
+}
+
+impl Admitted {
+    /// It did not wait for look-ups yet.
+    fn may_look_up(&self) -> bool {
+        self.looked_up == LookedUp::NotYet
+    }
+}
