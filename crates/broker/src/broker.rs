@@ -1,9 +1,11 @@
 //! The handle that front ends hold, and how a broker starts and stops.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError};
+use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
@@ -23,7 +25,6 @@ use crate::memory::MemoryBudget;
 use crate::metrics::{Metrics, Sample};
 use crate::produce::Producer;
 use crate::topics::{MAX_PARTITIONS, Topics};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How long what was taken may need to be stored when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
@@ -62,7 +63,10 @@ impl ApplyListener for Tail {
     }
 
     fn inline_data(&self, slot: Slot, object: &Body) {
-        self.ring.insert(DataObject::Inline(slot), object.chunks().to_vec());
+        let head = object.chunks().first().map(|c| envelope::open(Kind::Commit, c));
+        if head.is_some_and(|h| h.is_ok_and(|h| h.payload_len > 0)) {
+            self.ring.insert(DataObject::Inline(slot), object.chunks().to_vec());
+        }
     }
 }
 
@@ -108,8 +112,7 @@ impl Broker {
         let memory = MemoryBudget::new(config.buffer_bytes());
         let topics = Topics::new(manifest.clone());
         let connections = AtomicU64::new(1);
-        let inner =
-            Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };
+        let inner = Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };
         Ok(Broker { inner: Arc::new(inner) })
     }
 

@@ -79,7 +79,7 @@ impl Producer {
 
     /// The front end has read all that the client sent: nothing more is to come before we answer. Or no more so.
     pub fn set_waiting(&mut self, waiting: bool) {
-        self.broker.stream().set_waiting(self.connection.id, waiting);
+        self.broker.stream().set_drained(self.connection.id, waiting);
     }
 
     fn check(&self, append: Append) -> Result<Checked, AppendError> {
@@ -100,7 +100,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.broker.stream().set_waiting(self.connection.id, false);
+        self.broker.stream().forget(self.connection.id);
     }
 }
 

@@ -90,7 +90,9 @@ fn timestamp_type(value: &str) -> Result<TimestampType, String> {
     match value {
         "CreateTime" => Ok(TimestampType::CreateTime),
         "LogAppendTime" => Ok(TimestampType::LogAppendTime),
-        _ => Err(format!("invalid value {value} for configuration message.timestamp.type: CreateTime or LogAppendTime")),
+        _ => {
+            Err(format!("invalid value {value} for configuration message.timestamp.type: CreateTime or LogAppendTime"))
+        }
     }
 }
 

@@ -90,7 +90,11 @@ pub fn verify(batch: &StoredBatch, rope: &Rope) -> Result<(), WalkError> {
     }
     let pieces = rope.slices(range);
     let sum = pieces.fold(crc::crc32c(&[]), |sum, p| crc::combine(sum, crc::crc32c(&p), p.len() as u64));
-    if sum == batch.header.crc { Ok(()) } else { Err(BatchError::Corrupt("stored batch: CRC-32C does not match").into()) }
+    if sum == batch.header.crc {
+        Ok(())
+    } else {
+        Err(BatchError::Corrupt("stored batch: CRC-32C does not match").into())
+    }
 }
 
 /// Collects the batches of one partition's answer.

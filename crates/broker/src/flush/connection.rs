@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::planner::ConnectionId;
+use super::planner::{self, ConnectionId};
 
 /// A client that goes on within this time of an answer had been waiting for it.
 const RESUMES_WITHIN: Duration = Duration::from_millis(20);
-/// So many flushes in a row make a habit.
+/// So many flushes in a row make it likely, and so many a habit.
+const LIKELY: u32 = 2;
 const HABIT: u32 = 16;
 
 #[derive(Debug)]
@@ -19,12 +20,12 @@ pub struct Connection {
     /// How the log names it.
     pub client: String,
     last_flush: AtomicU64,
-    window: Mutex<Window>,
+    history: Mutex<History>,
 }
 
 #[derive(Debug, Default)]
-struct Window {
-    /// It was silent when its records were taken.
+struct History {
+    /// Its socket was drained when its records were taken, and it has sent nothing since.
     stalled: bool,
     answered: Option<Duration>,
     streak: u32,
@@ -33,7 +34,7 @@ struct Window {
 
 impl Connection {
     pub fn new(id: ConnectionId, client: String) -> Connection {
-        Connection { id, client, last_flush: AtomicU64::new(0), window: Mutex::default() }
+        Connection { id, client, last_flush: AtomicU64::new(0), history: Mutex::default() }
     }
 
     /// Number of the last flush that took records of this connection.
@@ -41,37 +42,42 @@ impl Connection {
         self.last_flush.load(Ordering::Relaxed)
     }
 
-    pub fn taken(&self, flush: u64, waiting: bool) {
+    pub fn taken(&self, flush: u64, drained: bool) {
         let before = self.last_flush.swap(flush, Ordering::Relaxed);
         if before == flush {
             return;
         }
-        let mut window = self.window.lock();
-        if waiting {
-            window.stalled = true;
-            window.answered = None;
+        let mut history = self.history.lock();
+        if drained {
+            history.stalled = true;
+            history.answered = None;
         } else {
-            *window = Window { reported: window.reported, ..Window::default() };
+            *history = History { reported: history.reported, ..History::default() };
         }
     }
 
+    pub fn window(&self) -> planner::Window {
+        if self.history.lock().streak >= LIKELY { planner::Window::Full } else { planner::Window::Open }
+    }
+
     pub fn answered(&self, now: Duration) {
-        self.window.lock().answered = Some(now);
+        self.history.lock().answered = Some(now);
     }
 
     /// More records came. True once, when it has become plain that the connection's window holds it back.
     #[must_use]
     pub fn resumed(&self, now: Duration) -> bool {
-        let mut window = self.window.lock();
-        if !std::mem::take(&mut window.stalled) {
+        let mut history = self.history.lock();
+        if !std::mem::take(&mut history.stalled) {
             return false;
         }
-        match window.answered {
-            Some(at) if now.saturating_sub(at) <= RESUMES_WITHIN => window.streak += 1,
-            _ => window.streak = 0,
+        match history.answered {
+            Some(at) if now.saturating_sub(at) <= RESUMES_WITHIN => history.streak += 1,
+            // It went on before it was answered, or long after.
+            _ => history.streak = 0,
         }
-        let report = window.streak >= HABIT && !window.reported;
-        window.reported |= report;
+        let report = history.streak >= HABIT && !history.reported;
+        history.reported |= report;
         report
     }
 }

@@ -1,9 +1,9 @@
 //! When the next flush starts: a pure planner. Time, sizes and hints come in, a [`Decision`] goes out.
 //!
 //! A flush starts at the size trigger, or when something is pending and the gap since the last start has passed; after
-//! an idle time the first record goes at once. A connection whose window is full (it sends nothing more before we
-//! answer) cannot bring company, so when only such ones have records pending, the flush starts as early as the
-//! profile's PUT rate allows. `flush.max.puts.per.second` holds for every start.
+//! an idle time the first record goes at once. A connection whose window is [full](Window::Full) brings no more company
+//! once its socket is drained, so when only such ones have records pending, the flush starts as early as the profile's
+//! PUT rate allows. `flush.max.puts.per.second` holds for every start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -117,10 +117,28 @@ impl Shape {
     }
 }
 
+/// What a connection's past says of its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Window {
+    /// It sends whether or not it is answered.
+    #[default]
+    Open,
+    /// It sends only when answered: its requests in flight are as many as it allows itself.
+    Full,
+}
+
 #[derive(Debug, Default, PartialEq)]
 struct Connection {
     pending: u64,
-    waiting: bool,
+    /// All that it sent has been read.
+    drained: bool,
+    window: Window,
+}
+
+impl Connection {
+    fn is_busy(&self) -> bool {
+        self.pending > 0 && !(self.drained && self.window == Window::Full)
+    }
 }
 
 /// Keeps count of what is pending and decides. Every method is O(log connections).
@@ -161,12 +179,13 @@ impl Planner {
         self.pending
     }
 
-    pub fn pushed(&mut self, connection: ConnectionId, bytes: u64, now: Duration) {
+    pub fn pushed(&mut self, connection: ConnectionId, window: Window, bytes: u64, now: Duration) {
         self.pending += bytes;
         self.last_push = self.last_push.max(now);
         self.change(connection, |c| {
             c.pending += bytes;
-            c.waiting = false;
+            c.drained = false;
+            c.window = window;
         });
     }
 
@@ -177,12 +196,16 @@ impl Planner {
     }
 
     /// The connection's socket is drained, or no more so.
-    pub fn waiting(&mut self, connection: ConnectionId, waiting: bool) {
-        self.change(connection, |c| c.waiting = waiting);
+    pub fn drained(&mut self, connection: ConnectionId, drained: bool) {
+        self.change(connection, |c| c.drained = drained);
     }
 
-    pub fn is_waiting(&self, connection: ConnectionId) -> bool {
-        self.connections.get(&connection).is_some_and(|c| c.waiting)
+    pub fn is_drained(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|c| c.drained)
+    }
+
+    pub fn forget(&mut self, connection: ConnectionId) {
+        self.change(connection, |c| (c.drained, c.window) = (false, Window::Open));
     }
 
     pub fn started(&mut self, shape: Shape, now: Duration) {
@@ -245,17 +268,24 @@ impl Planner {
         };
         let regular = start + gap;
         let early = (start + self.policy.early_put_spacing * last.puts()).max(self.last_push + QUIET);
-        if only_waiting && early < regular { (early.max(floor), Reason::Waiting) } else { (regular.max(floor), Reason::Gap) }
+        if only_waiting && early < regular {
+            (early.max(floor), Reason::Waiting)
+        } else {
+            (regular.max(floor), Reason::Gap)
+        }
     }
 
     fn change(&mut self, id: ConnectionId, f: impl FnOnce(&mut Connection)) {
         let connection = self.connections.entry(id).or_default();
-        let was_busy = connection.pending > 0 && !connection.waiting;
+        let was_busy = connection.is_busy();
         f(connection);
-        let is_busy = connection.pending > 0 && !connection.waiting;
+        let is_busy = connection.is_busy();
         if *connection == Connection::default() {
             self.connections.remove(&id);
         }
         self.busy = self.busy + usize::from(is_busy) - usize::from(was_busy);
     }
 }
+
+#[cfg(test)]
+mod tests;

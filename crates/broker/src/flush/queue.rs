@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::assemble::Batch;
-use super::planner::{ConnectionId, Decision, Planner, Policy, Reason, Shape};
+use super::planner::{Decision, Planner, Policy, Reason, Shape};
 use crate::api::AppendError;
 
 #[derive(Debug)]
@@ -54,20 +54,16 @@ impl Queue {
     }
 
     pub fn push(&mut self, batch: Batch, now: Duration) {
-        self.planner.pushed(batch.connection.id, batch.len(), now);
+        self.planner.pushed(batch.connection.id, batch.connection.window(), batch.len(), now);
         self.batches.push_back(batch);
     }
 
     /// Back to the front, in their order.
     pub fn push_front(&mut self, batches: Vec<Batch>, now: Duration) {
         for batch in batches.into_iter().rev() {
-            self.planner.pushed(batch.connection.id, batch.len(), now);
+            self.planner.pushed(batch.connection.id, batch.connection.window(), batch.len(), now);
             self.batches.push_front(batch);
         }
-    }
-
-    pub fn waiting(&mut self, connection: ConnectionId, waiting: bool) {
-        self.planner.waiting(connection, waiting);
     }
 
     /// True if the driver sleeps past what is due now.
@@ -101,8 +97,7 @@ impl Queue {
         while bytes < max
             && let Some(batch) = self.batches.pop_front()
         {
-            let waiting = self.planner.is_waiting(batch.connection.id);
-            batch.connection.taken(number, waiting);
+            batch.connection.taken(number, self.planner.is_drained(batch.connection.id));
             bytes += batch.len();
             taken.batches.push(batch);
         }

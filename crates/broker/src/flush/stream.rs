@@ -99,11 +99,16 @@ impl Stream {
         self.wake(&queue, now);
     }
 
-    /// The connection's socket is drained: it only waits for us. Or no more so.
-    pub fn set_waiting(&self, connection: ConnectionId, waiting: bool) {
+    /// All that the connection sent has been read: it may be waiting for us. Or no more so.
+    pub fn set_drained(&self, connection: ConnectionId, drained: bool) {
         let mut queue = self.queue.lock();
-        queue.waiting(connection, waiting);
+        queue.planner.drained(connection, drained);
         self.wake(&queue, self.env.clock.monotonic());
+    }
+
+    /// The connection is gone.
+    pub fn forget(&self, connection: ConnectionId) {
+        self.queue.lock().planner.forget(connection);
     }
 
     /// Lets go of what was answered as dropped.

@@ -52,7 +52,9 @@ pub async fn upload(
                 let (total_len, chunks) = (body.len(), body.chunks().to_vec());
                 return Some(Segment { name, chunks, total_len });
             }
-            Put::Taken => tracing::error!(%name.node, name.number, "segment name is taken by an object of another length"),
+            Put::Taken => {
+                tracing::error!(%name.node, name.number, "segment name is taken by an object of another length")
+            }
             Put::Unwanted => return None,
         }
     }
@@ -83,7 +85,9 @@ async fn put(store: &dyn Store, env: &Env, name: &SegmentName, body: &Body, flus
             Created::Yes | Created::Exists => match store.head(&key).await.value {
                 Ok(meta) if meta.total_len == body.len() => return Put::Stored,
                 Ok(_) => return Put::Taken,
-                Err(ReadError::NotFound) => tracing::error!(%key, "the store says that a segment exists and that it does not"),
+                Err(ReadError::NotFound) => {
+                    tracing::error!(%key, "the store says that a segment exists and that it does not")
+                }
                 Err(ReadError::Fault(fault)) => tracing::debug!(%key, %fault, "segment not confirmed, trying again"),
             },
             Created::Unknown(fault) => tracing::debug!(%key, %fault, "segment not stored, trying again"),

@@ -1,23 +1,93 @@
-use lakebed_record::batch::BatchBuilder;
+use lakebed_record::batch::{BatchBuilder, Codec};
 use lakebed_record::{TopicId, TopicName};
 
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
 
-fn topic(config: TopicConfig) -> TopicInfo {
-    let name = TopicName::new("t").expect("a topic name");
-    TopicInfo { id: TopicId(7), name, partitions: 2, config: Arc::new(config) }
-}
-
 fn check_one(bytes: Bytes, partition: i32, config: TopicConfig) -> Result<Checked, AppendError> {
-    check(bytes, TopicPartition::new(TopicId(7), partition), &topic(config), NOW)
+    let name = TopicName::new("t").expect("a topic name");
+    let topic = TopicInfo { id: TopicId(7), name, partitions: 2, config: Arc::new(config) };
+    check(bytes, TopicPartition::new(TopicId(7), partition), &topic, NOW)
 }
 
-fn batch_at(timestamps: &[i64]) -> Bytes {
+fn batch_at(timestamps: &[i64], len: usize) -> Bytes {
     let mut builder = BatchBuilder::new();
-    for t in timestamps {
-        builder.record(*t, Some(b"k"), Some(&[7; 100]), &[]);
-    }
+    timestamps.iter().for_each(|t| builder.push(*t, Some(b"k"), Some(&vec![7; len]), []));
     builder.build()
+}
+
+#[test]
+fn the_crc_of_the_whole_batch_is_right_however_it_was_found() {
+    for len in [1, COMBINE_FROM - 200, COMBINE_FROM, 300_000] {
+        let batch = batch_at(&[NOW, NOW + 1], len);
+        let checked = check_one(batch.clone(), 1, TopicConfig::default()).expect("a good batch");
+        assert_eq!(checked.bytes, batch);
+        assert_eq!(checked.crc, crc::crc32c(&batch));
+        let meta = BatchMeta { len: batch.len() as u32, offsets: 2, max_timestamp: NOW + 1, producer: None };
+        assert_eq!((checked.meta, checked.log_append_time), (meta, -1));
+    }
+}
+
+#[test]
+fn a_wrong_max_timestamp_is_corrected() {
+    let mut batch = batch_at(&[NOW - 5, NOW], 10).to_vec();
+    batch::set_max_timestamp(&mut batch, -1);
+    let checked = check_one(batch.into(), 0, TopicConfig::default()).expect("a good batch");
+    assert_eq!(checked.bytes, batch_at(&[NOW - 5, NOW], 10));
+    assert_eq!(checked.crc, crc::crc32c(&checked.bytes));
+}
+
+#[test]
+fn log_append_time_replaces_the_clients() {
+    let config = TopicConfig { timestamp_type: TimestampType::LogAppendTime, ..TopicConfig::default() };
+    let checked = check_one(batch_at(&[1, i64::MAX / 2], 10), 0, config).expect("any timestamp is fine");
+    assert_eq!((checked.log_append_time, checked.meta.max_timestamp), (NOW, NOW));
+    assert_eq!(checked.crc, crc::crc32c(&checked.bytes));
+    let valid = batch::validate(&checked.bytes, Limits::default()).expect("its CRC was computed anew");
+    assert_eq!(valid.header.max_timestamp, NOW);
+}
+
+#[test]
+fn timestamps_outside_the_topics_range_are_refused() {
+    let hour = 3_600_000;
+    let check = |timestamps: &[i64], config| check_one(batch_at(timestamps, 1), 0, config).map(|_| ());
+    assert_eq!(check(&[NOW + hour], TopicConfig::default()), Ok(()));
+    let late = Err(AppendError::InvalidTimestamp(NOW + hour + 1));
+    assert_eq!(check(&[0, NOW + hour + 1, 5], TopicConfig::default()), late);
+    let recent = TopicConfig { timestamp_before_max_ms: 1000, ..TopicConfig::default() };
+    assert_eq!(check(&[NOW - 1000], recent.clone()), Ok(()));
+    assert_eq!(check(&[NOW, NOW - 1001], recent.clone()), Err(AppendError::InvalidTimestamp(NOW - 1001)));
+    assert_eq!(check(&[-1], recent), Ok(()), "no timestamp at all");
+}
+
+#[test]
+fn refusals() {
+    let good = batch_at(&[NOW], 100);
+    let refuse = |bytes: Bytes, partition| check_one(bytes, partition, TopicConfig::default()).expect_err("refused");
+    let altered = |at: usize, value: u8| {
+        let mut bytes = good.to_vec();
+        bytes[at] = value;
+        Bytes::from(bytes)
+    };
+    assert_eq!(refuse(good.clone(), 2), AppendError::UnknownPartition);
+    assert_eq!(refuse(good.clone(), -1), AppendError::UnknownPartition);
+    assert!(matches!(refuse(altered(good.len() - 1, 0x55), 0), AppendError::Corrupt(_)));
+    assert_eq!(refuse(altered(16, 1), 0), AppendError::UnsupportedFormat);
+    assert!(matches!(refuse(good.slice(..good.len() - 1), 0), AppendError::Corrupt(_)));
+    assert_eq!(refuse(batch_at(&[NOW], 2 << 20), 0), AppendError::TooLarge(batch_at(&[NOW], 2 << 20).len(), 1_048_588));
+    let mut transactional = BatchBuilder::new().producer(1, 0, 0).transactional();
+    transactional.push(NOW, None, None, []);
+    assert_eq!(refuse(transactional.build(), 0), AppendError::Transactional);
+}
+
+#[test]
+fn every_codec_is_accepted() {
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new().codec(codec).producer(5, 1, 77);
+        (0..50).for_each(|i| builder.push(NOW + i, None, Some(&[1; 500]), []));
+        let checked = check_one(builder.build(), 0, TopicConfig::default()).expect("a good batch");
+        assert_eq!(checked.meta.producer, Some(ProducerMeta { id: 5, epoch: 1, sequence: 77, transactional: false }));
+        assert_eq!((checked.meta.offsets, checked.meta.max_timestamp), (50, NOW + 49));
+    }
 }

@@ -1,0 +1,305 @@
+//! Producing and fetching through a whole broker, in simulated time.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lakebed_broker::api::*;
+use lakebed_record::batch::BatchBuilder;
+use lakebed_record::{Partition, TopicPartition};
+use lakebed_store::Store;
+use support::*;
+
+const MS: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn bucket() -> Arc<Slow> {
+    Slow::new(45 * MS, 25 * MS)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_read_at_its_offset() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 2, &[]).await;
+    let mut producer = broker.producer();
+    let mut expected = Vec::new();
+    for n in 0..20u32 {
+        let values: Vec<_> = (0..=n).map(|i| format!("{n}.{i}").into_bytes()).collect();
+        let results = producer.append(vec![append(t.id, 1, batch_of(&values))], PATIENCE).await;
+        let appended = results[0].as_ref().expect("stored");
+        assert_eq!(appended.base_offset, expected.len() as i64);
+        expected.extend(values.into_iter().enumerate().map(|(i, v)| (appended.base_offset + i as i64, v)));
+    }
+    assert_eq!(read_all(&broker, t.id, 1, 0).await, expected);
+    assert_eq!(read_all(&broker, t.id, 1, 100).await, expected[100..]);
+    assert_eq!(read_all(&broker, t.id, 0, 0).await, []);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_requests_keep_their_order_over_inline_and_segment_flushes() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let t = topic(&broker, "t", 3, &[]).await;
+    let mut producer = broker.producer();
+    let mut answers = Vec::new();
+    for n in 0..120u32 {
+        let len = if n % 7 == 0 { 900_000 } else { 300 };
+        let both = vec![append(t.id, 0, numbered(n, len)), append(t.id, 2, numbered(n, 10))];
+        answers.push(producer.append(both, PATIENCE));
+        tokio::time::sleep(13 * MS).await;
+    }
+    for (n, answer) in answers.into_iter().enumerate() {
+        for result in answer.await {
+            assert_eq!(result.expect("stored").base_offset, n as i64);
+        }
+    }
+    for partition in [0, 2] {
+        let records = read_all(&broker, t.id, partition, 0).await;
+        let order: Vec<_> = records.iter().map(|(o, v)| (*o, u32::from_be_bytes(v[..4].try_into().unwrap()))).collect();
+        assert_eq!(order, (0..120).map(|n| (i64::from(n), n)).collect::<Vec<_>>());
+    }
+    let keys = store.inner.keys();
+    assert!(keys.iter().any(|k| k.as_str().starts_with("segments/")));
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_node_reads_from_the_bucket_what_the_first_was_told_is_stored() {
+    let store = bucket();
+    let first = open(store.clone(), 1, config()).await;
+    let t = topic(&first, "t", 1, &[]).await;
+    let second = open(store.clone(), 2, config()).await;
+    let mut producer = first.producer();
+    let appends = (0..40).map(|n| append(t.id, 0, numbered(n, 40_000))).collect();
+    for result in producer.append(appends, PATIENCE).await {
+        result.expect("stored");
+    }
+    let small = producer.append(vec![append(t.id, 0, numbered(40, 100))], PATIENCE).await;
+    assert_eq!(small[0].as_ref().expect("stored").base_offset, 40);
+    // Latest passes a read barrier, so the second node has caught up.
+    let tp = TopicPartition { topic: t.id, partition: Partition(0) };
+    let latest = second.list_offsets(tp, OffsetSpec::Latest).await.expect("listed");
+    assert_eq!(latest.offset, 41);
+    let gets = store.gets.load(Ordering::Relaxed);
+    let records = read_all(&second, t.id, 0, 0).await;
+    assert_eq!(records.len(), 41);
+    assert!(store.gets.load(Ordering::Relaxed) > gets);
+    assert_eq!(records, read_all(&first, t.id, 0, 0).await);
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_wakes_when_records_come() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let start = tokio::time::Instant::now();
+    let poll = FetchRequest { max_wait: 500 * MS, ..fetch_of(t.id, 0, 0) };
+    let empty = broker.fetch(poll.clone()).await.pop().unwrap().expect("fetched");
+    assert_eq!((empty.records_len, start.elapsed().as_millis()), (0, 500));
+    let reader = broker.clone();
+    let waiting = tokio::spawn(async move { reader.fetch(poll).await });
+    tokio::time::sleep(200 * MS).await;
+    let start = tokio::time::Instant::now();
+    broker.producer().append(vec![append(t.id, 0, numbered(1, 10))], PATIENCE).await[0].as_ref().expect("stored");
+    let fetched = waiting.await.unwrap().pop().unwrap().expect("fetched");
+    assert_eq!(decode(&fetched).len(), 1);
+    assert!(start.elapsed() < 60 * MS, "one PUT later: {:?}", start.elapsed());
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_kept_but_the_first_batch_always_comes() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 3, &[]).await;
+    let mut producer = broker.producer();
+    let appends = (0..30).map(|n| append(t.id, n % 3, numbered(n as u32, 50_000))).collect();
+    producer.append(appends, PATIENCE).await.into_iter().for_each(|r| assert!(r.is_ok()));
+    let partition = |p, max_bytes| FetchPartition { topic: t.id, partition: Partition(p), offset: 0, max_bytes };
+    let lens = async |partitions, max_bytes| {
+        let request = FetchRequest { partitions, max_bytes, min_bytes: 1, max_wait: Duration::ZERO };
+        let answers = broker.fetch(request).await;
+        answers.into_iter().map(|a| a.expect("fetched").records_len / 50_000).collect::<Vec<_>>()
+    };
+    assert_eq!(lens(vec![partition(0, 10), partition(1, 10)], 1 << 20).await, [1, 0]);
+    assert_eq!(lens(vec![partition(0, 120_000), partition(1, 220_000)], 1 << 20).await, [2, 4]);
+    assert_eq!(
+        lens(vec![partition(0, 1 << 20), partition(1, 1 << 20), partition(2, 1 << 20)], 560_000).await,
+        [10, 1, 0]
+    );
+    assert_eq!(lens(vec![partition(0, 1 << 20)], 0).await, [1]);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_out_of_range_and_unknown_partitions_are_told_after_a_barrier() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let one = async |request: FetchRequest| broker.fetch(request).await.pop().unwrap();
+    assert!(matches!(
+        one(fetch_of(t.id, 0, 1)).await,
+        Err(FetchError::OutOfRange { offset: 1, high_watermark: 0, .. })
+    ));
+    assert!(matches!(one(fetch_of(t.id, 0, -1)).await, Err(FetchError::OutOfRange { .. })));
+    assert!(matches!(one(fetch_of(t.id, 1, 0)).await, Err(FetchError::UnknownPartition)));
+    let unknown = broker.producer().append(vec![append(t.id, 1, numbered(1, 1))], PATIENCE).await;
+    assert_eq!(unknown, [Err(AppendError::UnknownPartition)]);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_by_time() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let mut producer = broker.producer();
+    for n in 0..5i64 {
+        let mut batch = BatchBuilder::new();
+        (0..10).for_each(|i| batch.push(START_MS + n * 100 + i * 10, None, Some(b"v"), []));
+        producer.append(vec![append(t.id, 0, batch.build())], PATIENCE).await[0].as_ref().expect("stored");
+    }
+    let tp = TopicPartition { topic: t.id, partition: Partition(0) };
+    let at = async |ms| broker.list_offsets(tp, OffsetSpec::AtTime(ms)).await.expect("listed");
+    assert_eq!(at(0).await, ListedOffset { offset: 0, timestamp: START_MS });
+    assert_eq!(at(START_MS + 234).await, ListedOffset { offset: 24, timestamp: START_MS + 240 });
+    assert_eq!(at(START_MS + 490).await, ListedOffset { offset: 49, timestamp: START_MS + 490 });
+    assert_eq!(at(START_MS + 491).await, ListedOffset { offset: -1, timestamp: -1 });
+    assert_eq!(broker.list_offsets(tp, OffsetSpec::Earliest).await.expect("listed").offset, 0);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn idempotent_duplicates_get_the_original_offset() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let identity = broker.init_producer_id().await.expect("granted");
+    let batch = |sequence| {
+        let mut b = BatchBuilder::new().producer(identity.id, identity.epoch, sequence);
+        b.push(START_MS, None, Some(b"v"), []);
+        append(t.id, 0, b.build())
+    };
+    let mut producer = broker.producer();
+    let first = producer.append(vec![batch(0), batch(1)], PATIENCE).await;
+    let again = broker.producer().append(vec![batch(1), batch(0), batch(2), batch(9)], PATIENCE).await;
+    let offsets: Vec<_> = again.iter().map(|r| r.as_ref().map(|a| a.base_offset)).collect();
+    assert_eq!(first[1].as_ref().map(|a| a.base_offset), Ok(1));
+    assert_eq!(offsets, [Ok(1), Ok(0), Ok(2), Err(&AppendError::OutOfOrderSequence)]);
+    assert_eq!(read_all(&broker, t.id, 0, 0).await.len(), 3);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_replies_do_not_double_segments() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    store.faults.lock().lose_replies = ("segments/".into(), 3);
+    let mut producer = broker.producer();
+    let appends = (0..20).map(|n| append(t.id, 0, numbered(n, 100_000))).collect();
+    producer.append(appends, PATIENCE).await.into_iter().for_each(|r| assert!(r.is_ok()));
+    let segments = store.inner.keys().iter().filter(|k| k.as_str().starts_with("segments/")).count();
+    assert_eq!(segments, 1);
+    assert_eq!(read_all(&broker, t.id, 0, 0).await.len(), 20);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_requests_time_out_and_what_was_dropped_never_appears() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    store.faults.lock().away = true;
+    let mut producer = broker.producer();
+    // The first is large: its segment is never stored, so it never gets into a group.
+    let large = producer.append((0..10).map(|n| append(t.id, 0, numbered(n, 100_000))).collect(), 5000 * MS);
+    let large = large.await;
+    assert!(large.iter().all(|r| *r == Err(AppendError::TimedOut)), "{large:?}");
+    let small = producer.append(vec![append(t.id, 0, numbered(77, 10))], 5000 * MS).await;
+    assert!(matches!(small[0], Err(AppendError::TimedOut | AppendError::TimedOutUnderWay)));
+    store.faults.lock().away = false;
+    let after = producer.append(vec![append(t.id, 0, numbered(99, 10))], PATIENCE).await;
+    after[0].as_ref().expect("stored");
+    let records = read_all(&broker, t.id, 0, 0).await;
+    let numbers: Vec<_> = records.iter().map(|(_, v)| u32::from_be_bytes(v[..4].try_into().unwrap())).collect();
+    assert!(numbers == [99] || numbers == [77, 99], "{numbers:?}");
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_and_damaged_objects_are_errors_and_come_back() {
+    let store = bucket();
+    let writer = open(store.clone(), 1, config()).await;
+    let t = topic(&writer, "t", 1, &[]).await;
+    let appends = (0..20).map(|n| append(t.id, 0, numbered(n, 100_000))).collect();
+    writer.producer().append(appends, PATIENCE).await.into_iter().for_each(|r| assert!(r.is_ok()));
+    let reader = open(store.clone(), 2, config()).await;
+    let one = async || reader.fetch(fetch_of(t.id, 0, 0)).await.pop().unwrap();
+    store.faults.lock().hide_segments = true;
+    assert!(matches!(one().await, Err(FetchError::Storage(_))));
+    assert!(reader.render_metrics().contains("alarm=\"DataMissing\"} 1"));
+    store.faults.lock().hide_segments = false;
+    store.faults.lock().damage_segments = true;
+    // The damage is in the middle: what lies before it is good, the rest is an error.
+    let before = decode(&one().await.expect("fetched"));
+    assert!((1..10).contains(&before.len()), "{}", before.len());
+    assert!(reader.render_metrics().contains("alarm=\"DataCorrupt\"} 1"));
+    let damaged = reader.fetch(fetch_of(t.id, 0, before.len() as i64)).await.pop().unwrap();
+    assert!(matches!(damaged, Err(FetchError::Storage(_))));
+    store.faults.lock().damage_segments = false;
+    assert_eq!(read_all(&reader, t.id, 0, 0).await.len(), 20);
+    writer.shutdown().await;
+    reader.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_append_time_is_stamped() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let results = broker.producer().append(vec![append(t.id, 0, numbered(1, 10))], PATIENCE).await;
+    let stamped = results[0].as_ref().expect("stored").log_append_time;
+    assert!(stamped >= START_MS);
+    let tp = TopicPartition { topic: t.id, partition: Partition(0) };
+    let listed = broker.list_offsets(tp, OffsetSpec::AtTime(stamped)).await.expect("listed");
+    assert_eq!(listed, ListedOffset { offset: 0, timestamp: stamped });
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_stores_and_answers_what_was_taken() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let mut producer = broker.producer();
+    let answers: Vec<_> = (0..5).map(|n| producer.append(vec![append(t.id, 0, numbered(n, 10))], PATIENCE)).collect();
+    broker.shutdown().await;
+    for answer in answers {
+        answer.await[0].as_ref().expect("stored");
+    }
+    let late = producer.append(vec![append(t.id, 0, numbered(9, 10))], PATIENCE).await;
+    assert_eq!(late, [Err(AppendError::Stopping)]);
+    let store: Arc<dyn Store> = store;
+    let next = open(store, 2, config()).await;
+    assert_eq!(read_all(&next, t.id, 0, 0).await.len(), 5);
+    next.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_created_once_and_deleted() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let other = open(store, 2, config()).await;
+    let t = topic(&broker, "t", 4, &[("max.message.bytes", "1000")]).await;
+    let seen = other.topic_by_name(&t.name).await.expect("answered").expect("known");
+    assert_eq!((seen.id, seen.partitions, seen.config.max_message_bytes), (t.id, 4, 1000));
+    let again = NewTopic { name: t.name.clone(), partitions: 1, configs: Vec::new() };
+    assert!(matches!(other.create_topic(again.clone(), false).await, Err(CreateTopicError::Exists)));
+    let too_large = broker.producer().append(vec![append(t.id, 0, numbered(1, 2000))], PATIENCE).await;
+    assert!(matches!(too_large[0], Err(AppendError::TooLarge(_, 1000))));
+    other.delete_topic(t.id).await.expect("deleted");
+    assert!(matches!(other.delete_topic(t.id).await, Err(TopicError::Unknown)));
+    assert!(matches!(broker.create_topic(again, true).await, Ok(_) | Err(CreateTopicError::Exists)));
+    broker.shutdown().await;
+    other.shutdown().await;
+}
