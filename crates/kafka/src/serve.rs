@@ -68,12 +68,18 @@ pub async fn serve(
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = told(&mut shutdown) => break,
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Resolves once the node stops, also if whoever would say so is gone.
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    // Within a select the guard would outlive this statement, and the future could not move between threads.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 struct Front {
