@@ -51,7 +51,7 @@ async fn open(store: &Arc<MemoryStore>, snapshot_every: u64) -> Manifest {
 
 #[tokio::test]
 async fn commits_and_survives_restarts() {
-    let store = Arc::new(MemoryStore::new(Env::system()));
+    let store = Arc::new(MemoryStore::new(&Env::system()));
     let manifest = open(&store, 10).await;
     assert_eq!(manifest.broker_id().0, 1);
     let receipt = manifest.submit(vec![create_topic("a").into()], Vec::new()).await.expect("applies");

@@ -205,6 +205,22 @@ impl Core {
         self.groups.values().next().map(|p| now.saturating_sub(p.submitted))
     }
 
+    #[cfg(test)]
+    pub fn describe(&self) -> String {
+        let flights: Vec<_> =
+            self.flights.iter().map(|(s, f)| (s.0, f.step, f.groups_carried())).collect();
+        let gets: Vec<_> = self.gets.iter().map(|(s, g)| (s.0, g.op, g.retry_at)).collect();
+        format!(
+            "next to send {} of {}, serial until {}, flights {flights:?}, foreign {:?}, gets {gets:?}, ahead {}, stopped {}",
+            self.next_to_send,
+            self.next_number,
+            self.serial_until,
+            self.foreign.keys().collect::<Vec<_>>(),
+            self.ahead,
+            self.stopped
+        )
+    }
+
     /// Numbers the group; it is answered once, by [`Action::Resolve`] or by [`Action::Fenced`].
     pub fn submit(&mut self, ops: Vec<Op>, inline: Vec<Bytes>, now: Duration) -> u64 {
         let number = self.next_number;

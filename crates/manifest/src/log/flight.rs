@@ -43,6 +43,11 @@ impl Flight {
         self.commit.groups.iter().any(|g| g.number == number)
     }
 
+    #[cfg(test)]
+    pub fn groups_carried(&self) -> Vec<u64> {
+        self.commit.groups.iter().map(|g| g.number).collect()
+    }
+
     pub fn first_group(&self) -> Option<u64> {
         self.commit.groups.first().map(|g| g.number)
     }

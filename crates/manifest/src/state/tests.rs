@@ -1,1 +1,224 @@
+//! Data-driven cases of the state machine (`testdata/state/*.txt`): commits in words, outcomes in words.
+//!
+//! After every commit the state also goes through a snapshot and back, and at the end of a file replay from the start and from
+//! every snapshot must give the same hash. `LAKEBED_REWRITE=1` writes the outcomes that were found; read the diff.
 
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use lakebed_record::ops::{
+    Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, ExpireProducers, GrantProducerId, Group,
+    InlinePlace, NodeDown, NodeUp, OpKind, PartitionAppend, Place, ProducerMeta, SegmentPlace, SetFeatureLevel,
+};
+use lakebed_record::{CommitId, Incarnation, Slot, TopicId, TopicPartition};
+
+use super::{State, decode_globals, encode_globals};
+use crate::commit::{Commit, SlotContent};
+
+/// A snapshot of the state in as many parts as given, and what reading it back gives.
+fn through_snapshot(state: &State, parts: usize) -> State {
+    let mut back = decode_globals(&encode_globals(state)).expect("globals");
+    let step = super::BUCKETS / parts;
+    for first in (0..super::BUCKETS).step_by(step) {
+        back.decode_part(&state.encode_part(first..first + step)).expect("part");
+    }
+    back
+}
+
+struct Script {
+    state: State,
+    history: Vec<SlotContent>,
+    snapshots: Vec<State>,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { state: State::new(), history: Vec::new(), snapshots: vec![State::new()] }
+    }
+
+    fn run(&mut self, input: &str) -> String {
+        let mut lines = input.lines().filter(|l| !l.trim_start().starts_with('#'));
+        let first = lines.next().expect("a directive");
+        let mut words = first.split_whitespace();
+        match words.next().expect("a directive") {
+            "commit" => {
+                let args: Vec<&str> = words.collect();
+                let groups = lines.map(parse_group).collect();
+                self.apply(SlotContent::Commit(commit(self.state.slot().next(), &args, groups)))
+            }
+            "void" => self.apply(SlotContent::Void),
+            "partition" => {
+                let topic: u128 = words.next().and_then(|w| w.parse().ok()).expect("topic id");
+                let partition: i32 = words.next().and_then(|w| w.parse().ok()).expect("partition");
+                describe(&self.state, TopicPartition::new(TopicId(topic), partition))
+            }
+            other => panic!("unknown directive {other}"),
+        }
+    }
+
+    fn apply(&mut self, content: SlotContent) -> String {
+        let slot = self.state.slot().next();
+        let applied = self.state.apply(slot, &content);
+        let mut out = format!("slot {slot}: log time {}\n", self.state.log_time());
+        if let SlotContent::Commit(commit) = &content {
+            for (group, outcome) in commit.groups.iter().zip(&applied.outcomes) {
+                writeln!(out, "{:x}#{} {outcome:?}", group.incarnation, group.number).expect("a string");
+            }
+        }
+        self.history.push(content);
+        let parts = 1 << (slot.0 % 9);
+        let back = through_snapshot(&self.state, parts);
+        assert_eq!(back.hash(), self.state.hash(), "a snapshot in {parts} parts changes the state at slot {slot}");
+        self.snapshots.push(back);
+        out
+    }
+
+    /// Replay from every point is the same state.
+    fn check_replay(&self) {
+        for snapshot in &self.snapshots {
+            let mut state = snapshot.clone();
+            for content in &self.history[state.slot().0 as usize..] {
+                let _applied = state.apply(state.slot().next(), content);
+            }
+            assert_eq!(state.hash(), self.state.hash(), "replay from slot {}", snapshot.slot());
+            assert_eq!(state.producer_states, self.state.producer_states);
+            assert_eq!(state.partition_count(), self.state.partition_count());
+        }
+    }
+}
+
+fn describe(state: &State, tp: TopicPartition) -> String {
+    let Some(p) = state.partition(tp) else { return "none\n".into() };
+    let mut out = format!("offsets {}..{}\n", p.log_start(), p.next_offset());
+    for e in p.entries_from(0) {
+        writeln!(out, "{}+{} {:?} {}+{} time {}", e.base_offset, e.offsets, e.object, e.start, e.len, e.max_timestamp)
+            .expect("a string");
+    }
+    for (id, s) in &p.producers {
+        writeln!(out, "producer {id} epoch {} batches {:?}", s.epoch, s.batches).expect("a string");
+    }
+    out
+}
+
+fn value<T: std::str::FromStr>(args: &[&str], name: &str) -> Option<T> {
+    let found = args.iter().find_map(|a| a.strip_prefix(name)?.strip_prefix('='))?;
+    Some(found.parse().unwrap_or_else(|_| panic!("{name}={found}")))
+}
+
+fn commit(slot: Slot, args: &[&str], groups: Vec<Group>) -> Commit {
+    Commit {
+        slot,
+        id: CommitId(slot.0.into()),
+        writer: Incarnation(1),
+        wall_ms: value(args, "wall").expect("wall"),
+        verified_time: args.contains(&"verified"),
+        groups,
+        assert: None,
+        payload_start: 1000,
+        payload_len: 1 << 20,
+    }
+}
+
+/// `a#2 op …; op …`
+fn parse_group(line: &str) -> Group {
+    let (name, ops) = line.trim().split_once(' ').expect("a group");
+    let (incarnation, number) = name.split_once('#').expect("incarnation#number");
+    Group {
+        incarnation: u64::from_str_radix(incarnation, 16).expect("hex"),
+        number: number.parse().expect("a number"),
+        ops: ops.split(';').map(|op| parse_op(op).into()).collect(),
+        inline_start: 0,
+        inline_len: 1 << 20,
+        ..Group::default()
+    }
+}
+
+fn parse_op(text: &str) -> OpKind {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let args = &words[1..];
+    let hex = |w: &str| u64::from_str_radix(w, 16).expect("hex");
+    let id = |name| value::<u128>(args, name).expect("id").to_be_bytes().to_vec();
+    match words[0] {
+        "up" => OpKind::NodeUp(NodeUp { fence: value(args, "fence").expect("fence"), ..NodeUp::default() }),
+        "down" => OpKind::NodeDown(NodeDown { incarnation: hex(args[0]) }),
+        "drop" => OpKind::DropTombstones(DropTombstones { incarnations: vec![hex(args[0])] }),
+        "level" => OpKind::FeatureLevel(SetFeatureLevel { level: args[0].parse().expect("level") }),
+        "topic" => OpKind::CreateTopic(CreateTopic {
+            namespace: "default".into(),
+            name: args[0].into(),
+            topic_id: id("id"),
+            partitions: value(args, "partitions").unwrap_or(1),
+            configs: vec![ConfigEntry { name: "b".into(), value: "2".into() }],
+        }),
+        "delete" => OpKind::DeleteTopic(DeleteTopic { topic_id: id("id") }),
+        "pid" => OpKind::GrantProducerId(GrantProducerId {}),
+        "expire" => OpKind::ExpireProducers(ExpireProducers { producer_ids: vec![args[0].parse().expect("id")] }),
+        "append" => OpKind::Append(parse_append(args, id("id"))),
+        other => panic!("unknown op {other}"),
+    }
+}
+
+/// `append id=7 partition=0 [fence=N node=a] start=N batch=LEN/OFFSETS/TIME[/PID/EPOCH/SEQ] …`
+fn parse_append(args: &[&str], topic_id: Vec<u8>) -> Append {
+    let place = match value::<i64>(args, "fence") {
+        None => Place::Inline(InlinePlace {}),
+        Some(fence) => {
+            let node: String = value(args, "node").expect("node");
+            let node = u64::from_str_radix(&node, 16).expect("hex");
+            Place::Segment(SegmentPlace { fence, node, number: 1, total_len: 1 << 24 })
+        }
+    };
+    let batches = args.iter().filter_map(|a| a.strip_prefix("batch=")).map(parse_batch).collect();
+    let partition = value(args, "partition").unwrap_or(0);
+    let start = value(args, "start").unwrap_or(0);
+    Append { place: Some(place), partitions: vec![PartitionAppend { topic_id, partition, start, batches }] }
+}
+
+fn parse_batch(text: &str) -> BatchMeta {
+    let n: Vec<i64> = text.split('/').map(|n| n.parse().expect("a number")).collect();
+    let producer = (n.len() > 3).then(|| ProducerMeta {
+        id: n[3],
+        epoch: n[4] as i32,
+        sequence: n[5] as i32,
+        transactional: false,
+    });
+    BatchMeta { len: n[0] as u32, offsets: n[1] as u32, max_timestamp: n[2], producer }
+}
+
+/// A file is paragraphs: input, `----`, expected output.
+fn run_file(path: &Path) {
+    let text = std::fs::read_to_string(path).expect("readable");
+    let mut script = Script::new();
+    let mut rewritten = Vec::new();
+    for paragraph in text.split("\n\n").map(str::trim).filter(|p| !p.is_empty()) {
+        let Some((input, expected)) = paragraph.split_once("\n----") else {
+            rewritten.push(paragraph.to_owned());
+            continue;
+        };
+        let found = script.run(input);
+        if std::env::var_os("LAKEBED_REWRITE").is_none() {
+            assert_eq!(expected.trim(), found.trim(), "{}:\n{input}", path.display());
+        }
+        rewritten.push(format!("{input}\n----\n{}", found.trim()));
+    }
+    script.check_replay();
+    if std::env::var_os("LAKEBED_REWRITE").is_some() {
+        std::fs::write(path, rewritten.join("\n\n") + "\n").expect("writable");
+    }
+}
+
+#[test]
+fn cases() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/state");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).expect("testdata").map(|f| f.expect("a file").path()).collect();
+    files.sort();
+    assert!(files.len() >= 5, "the cases are there");
+    files.iter().for_each(|f| run_file(f));
+}
+
+#[test]
+fn a_changed_expectation_is_noticed() {
+    let mut script = Script::new();
+    let found = script.run("commit wall=5\na#1 up fence=0");
+    assert_ne!(found.trim(), "slot 1: log time 6");
+}
