@@ -5,18 +5,16 @@
 
 mod pages;
 mod process;
-mod ready;
 mod sniff;
 
 pub use pages::serve;
-pub use ready::{Facts, not_ready};
 
 /// What the pages ask of the node. Every call must return at once.
 pub trait Node: Send + Sync + 'static {
-    /// For `/readyz`.
-    fn facts(&self) -> Facts;
-    /// Appends the node's metrics, in Prometheus' text format without the closing `# EOF`.
-    fn metrics(&self, out: &mut String);
+    /// For `/readyz`: one sentence per reason; none if the node may get traffic.
+    fn not_ready(&self) -> Vec<String>;
+    /// The node's metrics in OpenMetrics text, without the closing `# EOF`.
+    fn metrics(&self) -> String;
     /// One line for `/`: which cluster and broker this is.
     fn about(&self) -> String;
 }

@@ -11,7 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::sniff::{KafkaAt, Sniffing};
-use crate::{Node, not_ready, process};
+use crate::{Node, process};
 
 type Shared = State<Arc<dyn Node>>;
 
@@ -44,17 +44,17 @@ async fn front(State(node): Shared) -> String {
 }
 
 async fn readyz(State(node): Shared) -> (StatusCode, String) {
-    match not_ready(&node.facts()).as_slice() {
+    match node.not_ready().as_slice() {
         [] => (StatusCode::OK, "ready\n".to_owned()),
         reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
     }
 }
 
 async fn metrics(State(node): Shared) -> impl IntoResponse {
-    let mut out = String::new();
-    node.metrics(&mut out);
-    process::metrics(&mut out);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out)
+    let mut page = node.metrics();
+    process::metrics(&mut page);
+    page.push_str("# EOF\n");
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page)
 }
 
 #[cfg(test)]
@@ -64,29 +64,29 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::Facts;
 
-    struct Fixed(Facts);
+    /// Not ready for these reasons.
+    struct Fixed(&'static [&'static str]);
 
     impl Node for Fixed {
-        fn facts(&self) -> Facts {
-            self.0.clone()
+        fn not_ready(&self) -> Vec<String> {
+            self.0.iter().map(|r| r.to_string()).collect()
         }
-        fn metrics(&self, out: &mut String) {
-            out.push_str("lakebed_test 1\n");
+        fn metrics(&self) -> String {
+            "lakebed_test 1\n".to_owned()
         }
         fn about(&self) -> String {
             "broker 7".to_owned()
         }
     }
 
-    /// Sends the bytes to a server over `facts` and returns all that comes back.
-    async fn exchange(facts: Facts, request: &[u8]) -> String {
+    /// Sends the bytes to a node that is not ready for `reasons` and returns all that comes back.
+    async fn exchange(reasons: &'static [&'static str], request: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { stopped.await.unwrap_or(()) };
-        let server = tokio::spawn(serve(listener, Arc::new(Fixed(facts)), "127.0.0.1:9092".into(), stopped));
+        let server = tokio::spawn(serve(listener, Arc::new(Fixed(reasons)), "127.0.0.1:9092".into(), stopped));
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
@@ -97,35 +97,30 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    async fn page(facts: Facts, path: &str) -> String {
-        exchange(facts, format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
-    }
-
-    fn ready() -> Facts {
-        Facts { registered: true, memory_budget: 1, ..Facts::default() }
+    async fn page(reasons: &'static [&'static str], path: &str) -> String {
+        exchange(reasons, format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
     }
 
     #[tokio::test]
     async fn pages_answer() {
-        assert!(page(ready(), "/").await.contains("broker 7"));
-        assert!(page(ready(), "/healthz").await.starts_with("HTTP/1.1 200"));
-        let metrics = page(ready(), "/metrics").await;
-        assert!(metrics.contains("lakebed_test 1") && metrics.contains("text/plain; version=0.0.4"), "{metrics}");
-        assert!(page(ready(), "/nothing").await.starts_with("HTTP/1.1 404"));
+        assert!(page(&[], "/").await.contains("broker 7"));
+        assert!(page(&[], "/healthz").await.starts_with("HTTP/1.1 200"));
+        let metrics = page(&[], "/metrics").await;
+        assert!(metrics.contains("lakebed_test 1\n") && metrics.ends_with("# EOF\n"), "{metrics}");
+        assert!(page(&[], "/nothing").await.starts_with("HTTP/1.1 404"));
     }
 
     #[tokio::test]
     async fn readyz_gives_a_line_per_reason() {
-        assert!(page(ready(), "/readyz").await.starts_with("HTTP/1.1 200"));
-        let facts = Facts { registered: false, stopping: true, ..ready() };
-        let answer = page(facts, "/readyz").await;
+        assert!(page(&[], "/readyz").await.starts_with("HTTP/1.1 200"));
+        let answer = page(&["stopping", "no answer"], "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.ends_with("stopping\nnot registered in the log yet\n"), "{answer}");
+        assert!(answer.ends_with("stopping\nno answer\n"), "{answer}");
     }
 
     #[tokio::test]
     async fn kafka_bytes_end_the_connection() {
         let api_versions = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff";
-        assert_eq!(exchange(ready(), api_versions).await, "");
+        assert_eq!(exchange(&[], api_versions).await, "");
     }
 }

@@ -9,19 +9,20 @@ pub fn metrics(out: &mut String) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     if let Some(bytes) = resident(&status) {
-        gauge(out, "process_resident_memory_bytes", "Resident memory of this process.", "gauge", bytes as f64);
+        metric(out, "process_resident_memory_bytes", "gauge", "Resident memory of this process", bytes as f64);
     }
     if let Some(seconds) = cpu_seconds(&stat) {
-        gauge(out, "process_cpu_seconds_total", "User and system time of this process.", "counter", seconds);
+        metric(out, "process_cpu_seconds", "counter", "User and system time of this process", seconds);
     }
     if let Some(fds) = std::fs::read_dir("/proc/self/fd").ok().map(|d| d.count()) {
-        gauge(out, "process_open_fds", "Open file descriptors.", "gauge", fds as f64);
+        metric(out, "process_open_fds", "gauge", "Open file descriptors", fds as f64);
     }
 }
 
-fn gauge(out: &mut String, name: &str, help: &str, kind: &str, value: f64) {
+fn metric(out: &mut String, name: &str, kind: &str, help: &str, value: f64) {
+    let suffix = if kind == "counter" { "_total" } else { "" };
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{suffix} {value}");
 }
 
 fn resident(status: &str) -> Option<u64> {

@@ -77,8 +77,12 @@ impl AsyncRead for Sniffed {
         let at = &self.kafka.0;
         match talk(first) {
             Talk::Http => return Poll::Ready(Ok(())),
-            Talk::Kafka => tracing::warn!(peer = %self.peer, "a kafka client knocked at the http port; kafka is on {at}"),
-            Talk::Tls => tracing::warn!(peer = %self.peer, "tls was tried at the http port, which speaks plain http; use http://"),
+            Talk::Kafka => {
+                tracing::warn!(peer = %self.peer, "a kafka client knocked at the http port; kafka is on {at}")
+            }
+            Talk::Tls => {
+                tracing::warn!(peer = %self.peer, "tls was tried at the http port, which speaks plain http; use http://")
+            }
         }
         buf.set_filled(before);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "not http")))

@@ -1,1 +1,57 @@
-fn main() {}
+//! The binary `lakebed`: reads the command line, wires the crates together, and turns whatever goes wrong into one
+//! sentence and an exit code. It owns no state: a crash of this process loses nothing that was acknowledged.
+
+mod cli;
+mod config;
+mod doctor;
+mod listen;
+mod logging;
+mod memory;
+mod metrics;
+mod node;
+mod open;
+mod probe;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lakebed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = match command {
+        Command::Serve(args) => {
+            logging::start(args.log_format);
+            let config = config::Config::resolve(args)?;
+            runtime.block_on(serve::serve(config))
+        }
+        Command::Doctor(args) => {
+            logging::start(args.log_format);
+            runtime.block_on(doctor::doctor(args))
+        }
+        Command::Bench(args) => {
+            logging::start(cli::LogFormat::Text);
+            runtime.block_on(lakebed_bench::run(args))
+        }
+    };
+    // What still runs waits for a store that does not answer; nothing of it was acknowledged.
+    runtime.shutdown_background();
+    outcome
+}

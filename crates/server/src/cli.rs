@@ -1,0 +1,115 @@
+//! The command line, as typed. It is a contract: scripts outside this repository rely on these names and defaults.
+
+use std::num::NonZeroU32;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lakebed_store::url::StoreUrl;
+
+/// A message broker whose only state is a bucket.
+///
+/// Without a subcommand it serves.
+#[derive(Debug, Parser)]
+#[command(name = "lakebed", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve Kafka clients (what happens without a subcommand, too)
+    Serve(ServeArgs),
+    /// Try whether a store keeps the promises that Lakebed relies on
+    Doctor(DoctorArgs),
+    /// Load a broker and measure
+    Bench(lakebed_bench::Args),
+}
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Where everything is kept: file:///directory, s3://bucket/prefix or memory:// [default: ./lakebed-data]
+    ///
+    /// S3 settings come from the standard AWS variables and credential chain: AWS_ENDPOINT_URL, AWS_REGION,
+    /// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<StoreUrl>,
+
+    /// Listen for Kafka clients here; repeatable, port 0 picks a free one [default: 127.0.0.1:9092 and [::1]:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka_listen: Vec<String>,
+
+    /// Listen for HTTP here: /healthz, /readyz, /metrics; repeatable [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http_listen: Vec<String>,
+
+    /// The address that Kafka clients are told to use [default: the first Kafka listener; localhost for a wildcard or
+    /// loopback one]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+
+    /// What to optimise: acknowledgement latency, a balance, or the number of requests to the store
+    #[arg(long, value_enum, default_value_t = FlushProfile::Balanced)]
+    pub flush: FlushProfile,
+
+    /// Start at most so many flushes (PUT requests) a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub flush_max_puts_per_second: Option<NonZeroU32>,
+
+    /// Bytes for records in memory: buffered, tail and cache; KiB, MiB and GiB are understood [default: a quarter of the
+    /// machine's or cgroup's memory]
+    #[arg(long, value_name = "BYTES", value_parser = crate::memory::parse_bytes)]
+    pub memory_budget: Option<u64>,
+
+    /// Partitions of a topic that is created without saying how many
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub default_partitions: i32,
+
+    /// Do not create a topic because somebody asks for it
+    #[arg(long)]
+    pub no_auto_create_topics: bool,
+
+    /// Delay every request to the store as that kind of store would: to try out what it would feel like
+    #[arg(long, value_enum, default_value_t = StoreProfile::None)]
+    pub store_profile: StoreProfile,
+
+    /// Allow listeners that other machines can reach, although nobody has to log in
+    #[arg(long)]
+    pub remote_without_login: bool,
+
+    /// How log lines on standard error look; RUST_LOG chooses what is logged (default: info)
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The store to try: file:///directory, s3://bucket/prefix or memory://
+    #[arg(long, value_name = "URL")]
+    pub store: StoreUrl,
+
+    /// How log lines on standard error look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FlushProfile {
+    Latency,
+    Balanced,
+    Economy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreProfile {
+    None,
+    S3Standard,
+    S3Express,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}

@@ -1,0 +1,189 @@
+//! `lakebed serve`: listeners, store, broker and front ends in that order, and the way down.
+//!
+//! What is up is said in one line each on standard error. A crash at any point leaves nothing that the next start has to
+//! clean up; whatever was acknowledged is in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lakebed_broker::{Broker, BrokerConfig, FlushProfile};
+use lakebed_kafka::{KafkaConfig, KafkaMetrics};
+use lakebed_store::Store;
+use lakebed_store::env::Env;
+use lakebed_store::metered::Metered;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::cli;
+use crate::config::{Config, HostPort, advertised};
+use crate::listen::{self, Bound, Purpose};
+use crate::metrics::StoreMetrics;
+use crate::node::NodeView;
+use crate::signals::Signals;
+use crate::{open, probe};
+
+/// A store that is reachable registers a node within seconds.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// From the signal to the end; the contract says 10 s.
+const STOP_LIMIT: Duration = Duration::from_millis(9_500);
+/// What answers need after the last commit.
+const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+
+pub async fn serve(config: Config) -> Result<()> {
+    let env = Env::system();
+    let mut signals = Signals::install()?;
+    let kafka = listen::bind(Purpose::Kafka, &config.kafka, config.reach).await?;
+    let http = listen::bind(Purpose::Http, &config.http, config.reach).await?;
+    let told = advertised(config.advertise.as_ref(), first(&kafka)?);
+    let (http_at, kafka_at) = (first(&http)?.clone(), addresses(&kafka));
+
+    let view = NodeView::default();
+    let (stop, stopping) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    for bound in http {
+        let (view, kafka_at, stopping) = (Arc::new(view.clone()), kafka_at.clone(), stopping.clone());
+        servers.spawn(lakebed_http::serve(bound.listener, view, kafka_at, stopped(stopping)));
+        listening(Purpose::Http, bound.address);
+    }
+    let started = tokio::select! {
+        started = start(&config, &told, &env) => started?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the start was complete");
+            return Ok(());
+        }
+    };
+    let Started { broker, store } = started;
+    let kafka_metrics = KafkaMetrics::default();
+    broker.metrics().register(|registry| {
+        kafka_metrics.register(registry);
+        registry.register_collector(Box::new(StoreMetrics(Arc::clone(&store))));
+    });
+    view.started(broker.clone(), Arc::clone(&store));
+    let probing = tokio::spawn(probe::watch(store, env.clone()));
+    for bound in kafka {
+        let settings = KafkaConfig {
+            http_address: Some(format!("http://{http_at}")),
+            metrics: kafka_metrics.clone(),
+            ..KafkaConfig::default()
+        };
+        servers.spawn(lakebed_kafka::serve(bound.listener, broker.clone(), settings, stopping.clone()));
+        listening(Purpose::Kafka, bound.address);
+    }
+    introduce(&config, &told, &broker);
+    eprintln!("ready");
+
+    let outcome = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping: what was taken is stored and answered first");
+            Ok(())
+        }
+        Some(ended) = servers.join_next() => Err(broken_server(ended)),
+        why = halted(&broker, &env) => Err(anyhow::anyhow!("{why}")),
+    };
+    tokio::select! {
+        () = wind_down(stop, &broker, servers) => {}
+        () = env.clock.sleep(STOP_LIMIT) => tracing::warn!("left before everything was answered: the store is too slow"),
+        signal = signals.next() => tracing::warn!(signal, "told twice: leaving at once"),
+    }
+    probing.abort();
+    outcome
+}
+
+struct Started {
+    broker: Broker,
+    store: Arc<Metered>,
+}
+
+async fn start(config: &Config, told: &HostPort, env: &Env) -> Result<Started> {
+    let store = open::store(&config.store, config.store_profile, env).await?;
+    let store = Arc::new(Metered::new(store, env));
+    open::try_new(store.as_ref(), &config.store, env).await?;
+    let opened = Broker::open(Arc::clone(&store) as Arc<dyn Store>, env.clone(), broker_config(config, told)?);
+    tokio::select! {
+        broker = opened => Ok(Started { broker: broker.with_context(|| config.store.to_string())?, store }),
+        () = env.clock.sleep(START_LIMIT) => {
+            let fault = store.health().last_fault.map(|f| format!(" ({f})")).unwrap_or_default();
+            bail!("{} did not take this node's registration within {} s{fault}; see that it can be written, then start again",
+                config.store, START_LIMIT.as_secs())
+        }
+    }
+}
+
+fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
+    let budget =
+        usize::try_from(config.memory_budget).context("--memory-budget is more than this machine can address")?;
+    Ok(BrokerConfig {
+        flush: match config.flush {
+            cli::FlushProfile::Latency => FlushProfile::Latency,
+            cli::FlushProfile::Balanced => FlushProfile::Balanced,
+            cli::FlushProfile::Economy => FlushProfile::Economy,
+        },
+        flush_max_puts_per_second: config.max_puts_per_second,
+        default_partitions: config.default_partitions,
+        auto_create_topics: config.auto_create_topics,
+        ..BrokerConfig::new(told.host.clone(), told.port, budget)
+    })
+}
+
+/// Stop accepting and reading; store what was taken; answer; sign off.
+async fn wind_down(stop: watch::Sender<bool>, broker: &Broker, mut servers: JoinSet<std::io::Result<()>>) {
+    stop.send_replace(true);
+    broker.shutdown().await;
+    let answered = async { while servers.join_next().await.is_some() {} };
+    // Whoever does not take an answer by then has hung up or hangs.
+    if tokio::time::timeout(ANSWER_LIMIT, answered).await.is_err() {
+        tracing::debug!("some connections were still open");
+    }
+}
+
+/// Resolves with the reason once the node can serve no more and has to be started anew.
+async fn halted(broker: &Broker, env: &Env) -> String {
+    loop {
+        if let Some(why) = broker.status().log.halted {
+            return why;
+        }
+        env.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn broken_server(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("a listener ended without being told to; start the node again"),
+        Ok(Err(e)) => anyhow::anyhow!("a listener broke ({e}); start the node again"),
+        Err(e) => anyhow::anyhow!("a listener failed ({e}); please report this with the log"),
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the process ends.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn first(bound: &[Bound]) -> Result<&HostPort> {
+    bound
+        .first()
+        .map(|b| &b.typed)
+        .context("none of the default addresses exists on this machine; name one to listen on")
+}
+
+fn addresses(bound: &[Bound]) -> String {
+    bound.iter().map(|b| b.address.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn listening(purpose: Purpose, address: std::net::SocketAddr) {
+    eprintln!("listening {} {address}", purpose.word());
+}
+
+/// For a person who has just started it; a log reader has the fields.
+fn introduce(config: &Config, told: &HostPort, broker: &Broker) {
+    tracing::info!(
+        store = %config.store, advertised = %told, cluster = broker.cluster_id(), broker = %broker.node().id,
+        memory_budget = config.memory_budget, "serving"
+    );
+    if config.log_format == cli::LogFormat::Text {
+        eprintln!("clients are told to use {told}; data is kept in {}", config.store);
+        eprintln!("try:  echo hello | kcat -b {told} -P -t test");
+        eprintln!("      kcat -b {told} -C -t test -o beginning -e");
+    }
+}
