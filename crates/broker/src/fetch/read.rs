@@ -28,7 +28,7 @@ pub struct Loaded {
 }
 
 impl Data {
-    pub fn from_ring(&self, entry: &Entry) -> Option<Loaded> {
+    pub fn recent(&self, entry: &Entry) -> Option<Loaded> {
         let rope = self.ring.get(&entry.object)?;
         if !rope.covers(&(entry.start..entry.start + entry.len)) {
             return None;
@@ -38,7 +38,7 @@ impl Data {
     }
 
     pub async fn load(&self, entry: &Entry) -> Result<Loaded, LoadError> {
-        if let Some(loaded) = self.from_ring(entry) {
+        if let Some(loaded) = self.recent(entry) {
             return Ok(loaded);
         }
         let rope = self.cache.load(entry.object, entry.start, entry.len).await?;

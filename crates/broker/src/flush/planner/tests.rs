@@ -24,6 +24,9 @@ struct Run {
     largest: u64,
 }
 
+/// Client, when, bytes.
+type Sent = (usize, u64, u64);
+
 struct Sending {
     client: Client,
     connection: connection::Connection,
@@ -50,8 +53,8 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
         })
         .collect();
     let mut flushes = 0;
-    let mut waiting: Vec<(usize, u64, u64)> = Vec::new();
-    let mut under_way: Vec<(u64, Shape, Vec<(usize, u64, u64)>)> = Vec::new();
+    let mut waiting: Vec<Sent> = Vec::new();
+    let mut under_way: Vec<(u64, Shape, Vec<Sent>)> = Vec::new();
     let (mut puts, mut largest, mut latencies) = (0, 0, Vec::new());
     const END: u64 = 10_000;
     for now in 0..END {
