@@ -4,6 +4,8 @@
 
 mod commit;
 mod control;
+#[cfg(test)]
+mod golden;
 mod handle;
 mod log;
 mod open;

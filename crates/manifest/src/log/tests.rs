@@ -14,7 +14,7 @@ use lakebed_store::{Created, Fault, FaultKind};
 
 use super::core::{Action, Config, Core, GetAnswer};
 use super::time::TimeView;
-use crate::commit::{self, Opened, SlotContent};
+use crate::commit::{self, Opened};
 use crate::state::State;
 
 struct Random(u64);
