@@ -1,0 +1,61 @@
+//! What a seed stands for: how many of everything, and which faults how often.
+
+use crate::entropy::Dice;
+use crate::faults::Rates;
+use crate::power::Strikes;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: usize,
+    pub clients: usize,
+    /// Operations of all clients together.
+    pub operations: usize,
+    pub rates: Rates,
+    pub strikes: Strikes,
+    pub snapshot_every: u64,
+    /// Machines' clocks: by how much they may be fast or slow, and off.
+    pub fast_ppm: i64,
+    pub wall_off_ms: i64,
+    /// The nemesis' own deeds (clock jumps, false `node down`s, shutdowns) come this many ms apart on average; 0: never.
+    pub deeds_apart_ms: u64,
+    /// Profile `economy` and large batches make segments, `latency` and small ones inline commits.
+    pub large_batches_in_100: u32,
+}
+
+impl Plan {
+    /// Faults and sizes vary independently: one seed has many nodes and a flaky store, another a single node that crashes.
+    pub fn of(seed: u64) -> Plan {
+        let dice = Dice::new(seed);
+        let nodes = [1, 2, 2, 3, 3, 4, 5][dice.below(7)];
+        let calm_store = dice.one_in(8);
+        Plan {
+            seed,
+            nodes,
+            clients: 1 + dice.below(4),
+            operations: 200 + dice.below(40),
+            rates: if calm_store { Rates::none() } else { Rates::random(&dice) },
+            strikes: strikes(&dice),
+            snapshot_every: [5, 10, 20, 50][dice.below(4)],
+            fast_ppm: [0, 0, 100, 50_000][dice.below(4)],
+            wall_off_ms: [0, 0, 1_000, 240_000, 7_200_000][dice.below(5)],
+            deeds_apart_ms: [0, 5_000, 15_000, 60_000][dice.below(4)],
+            large_batches_in_100: [0, 2, 10][dice.below(3)],
+        }
+    }
+}
+
+fn strikes(dice: &Dice) -> Strikes {
+    let rate = |choices: [u32; 4]| choices[dice.below(4)];
+    let mut weights = [[10, 6, 3, 1, 1], [10, 0, 0, 0, 0], [2, 20, 4, 0, 0], [4, 4, 6, 3, 2]][dice.below(4)];
+    if dice.one_in(6) {
+        weights = [1, 0, 0, 0, 0];
+    }
+    Strikes {
+        write_one_in: rate([0, 40, 80, 200]),
+        read_one_in: rate([0, 150, 400, 1000]),
+        sleep_one_in: rate([0, 1000, 3000, 10_000]),
+        weights,
+        suspends_in_ten: [0, 3, 10][dice.below(3)],
+    }
+}

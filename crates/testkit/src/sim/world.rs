@@ -1,0 +1,147 @@
+//! What the parts of a simulation share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lakebed_broker::Broker;
+use lakebed_record::{TopicId, TopicName};
+use parking_lot::Mutex;
+
+use super::plan::Plan;
+use crate::history::History;
+use crate::power::{Nemesis, Power};
+use crate::store::Bucket;
+use crate::switch::Switch;
+use crate::time::{MachineClock, TrueTime};
+
+/// A process that serves.
+#[derive(Clone)]
+pub struct Live {
+    pub node: u8,
+    pub generation: u64,
+    pub broker: Broker,
+    pub power: Arc<Power>,
+}
+
+/// A machine and the process on it, if one runs.
+pub struct Machine {
+    pub clock: Arc<MachineClock>,
+    pub live: Mutex<Option<Live>>,
+    /// The switch of the process that is starting or running.
+    pub power: Mutex<Option<Arc<Power>>>,
+}
+
+/// What clients know of a topic.
+#[derive(Clone, Debug)]
+pub struct KnownTopic {
+    pub id: TopicId,
+    pub partitions: i32,
+    /// Somebody has asked for its deletion.
+    pub doomed: bool,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub time: TrueTime,
+    pub nemesis: Arc<Nemesis>,
+    pub bucket: Arc<Bucket>,
+    pub machines: Vec<Machine>,
+    pub history: Mutex<History>,
+    pub topics: Mutex<BTreeMap<TopicName, KnownTopic>>,
+    /// While true, clients and restarts wait: a long pause is being skipped.
+    pub frozen: Switch<bool>,
+    pub producer_ids: Mutex<BTreeSet<i64>>,
+    pub connections: AtomicU64,
+    pub serial: AtomicU64,
+}
+
+/// How a call of a client ended.
+pub enum Called<T> {
+    Answered(T),
+    /// The process died, or did not answer in time.
+    NoAnswer,
+}
+
+impl World {
+    pub fn note(&self, node: u8, what: &str, detail: &dyn std::fmt::Display) {
+        self.nemesis.trace.note(self.time, node, what, detail);
+    }
+
+    pub fn count(&self, name: &str) {
+        self.nemesis.tally.count(name, 1);
+    }
+
+    pub fn violation(&self, what: String) {
+        self.note(0, "VIOLATION", &what);
+        self.history.lock().violation(what);
+    }
+
+    pub fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A producer id is given out once.
+    pub fn granted(&self, id: i64) {
+        if !self.producer_ids.lock().insert(id) {
+            self.violation(format!("producer id {id} was given out twice"));
+        }
+    }
+
+    pub fn created(&self, name: &TopicName, topic: KnownTopic) {
+        let mut topics = self.topics.lock();
+        match topics.get(name) {
+            Some(known) if !known.doomed && known.id != topic.id => {
+                let what = format!("topic {name} is {} and {}", known.id, topic.id);
+                drop(topics);
+                self.violation(what);
+            }
+            // It may be known already, and its deletion asked for.
+            Some(known) if known.id == topic.id => {}
+            _ => {
+                topics.insert(name.clone(), topic);
+            }
+        }
+    }
+
+    /// From now on it may be gone at any time.
+    pub fn doom(&self, id: TopicId) {
+        self.topics.lock().values_mut().filter(|t| t.id == id).for_each(|t| t.doomed = true);
+    }
+
+    pub fn forget(&self, id: TopicId) {
+        self.topics.lock().retain(|_, t| t.id != id);
+    }
+
+    pub async fn thaw(&self) {
+        self.frozen.when(|frozen| !frozen).await;
+    }
+
+    /// Some process that serves, from `start` on.
+    pub fn live_from(&self, start: usize) -> Option<Live> {
+        let n = self.machines.len();
+        (0..n).find_map(|i| self.machines[(start + i) % n].live.lock().clone())
+    }
+
+    /// A client's call: it reaches the process and its answer leaves it only while it runs.
+    pub async fn call<T>(&self, live: &Live, within: Duration, call: impl Future<Output = T>) -> Called<T> {
+        let answered = async {
+            live.power.running().await;
+            let answer = call.await;
+            live.power.running().await;
+            answer
+        };
+        let called = tokio::select! {
+            biased;
+            () = live.power.died() => Called::NoAnswer,
+            answer = answered => Called::Answered(answer),
+            () = tokio::time::sleep(within) => Called::NoAnswer,
+        };
+        if !live.power.is_dead() {
+            let (slot, hash) = live.broker.manifest().read(|s| (s.slot(), s.hash()));
+            self.history.lock().state_hash(live.node, slot, hash);
+        }
+        called
+    }
+}
