@@ -156,8 +156,10 @@ impl Manifest {
         let (up, registered) = oneshot::channel();
         let task = task::Task::new(store, env, config, listener, shared.clone(), clock, loaded.read_ahead, up);
         tokio::spawn(task.run(inbox));
-        // The task answers once, or is gone with the runtime.
-        let _registered = registered.await;
+        if registered.await.is_err() {
+            let halted = shared.status.lock().halted.clone();
+            return Err(OpenError::Halted(halted.unwrap_or_else(|| "this node is stopping".into())));
+        }
         Ok(Manifest { shared, requests })
     }
 

@@ -44,6 +44,8 @@ pub enum OpenError {
     NoCurrent(Key),
     #[error("slot {slot}: its author {author} asserts a state that replay of the log does not give; stop all nodes and compare builds")]
     Diverged { slot: Slot, author: Incarnation },
+    #[error("{0}")]
+    Halted(String),
 }
 
 /// What replay gives.
