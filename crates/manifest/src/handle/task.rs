@@ -200,8 +200,19 @@ impl Task {
         self.shared.status.lock().commit_p50 = sorted[sorted.len() / 2];
     }
 
-    /// Lets the core go on, carries out what it asks for, and brings status and waiters up to date.
+    /// Lets the core go on, carries out what it asks for, and brings status and waiters up to date. A core that begins
+    /// again has something to send at once.
     fn turn(&mut self) {
+        loop {
+            let incarnation = self.core.incarnation();
+            self.turn_once();
+            if self.over || self.core.incarnation() == incarnation {
+                return;
+            }
+        }
+    }
+
+    fn turn_once(&mut self) {
         let now = self.now();
         let time = self.clock.view(now).unwrap_or(TimeView { now, wall_ms: 0, verified: false });
         self.core.set_following(self.shared.followers.load(Ordering::Relaxed) > 0, now);
