@@ -21,6 +21,7 @@ use crate::flush::connection::Connection;
 use crate::flush::planner::{ConnectionId, Policy};
 use crate::flush::stream::Stream;
 use crate::health::{self, Health, Status};
+use crate::hedge::Hedged;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Metrics, Sample};
 use crate::produce::Producer;
@@ -83,6 +84,7 @@ impl Broker {
         config: BrokerConfig,
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
+        let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush));
         let metrics = Metrics::new();
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 2));
         let waiters = Arc::new(Waiters::default());

@@ -8,6 +8,7 @@ mod config;
 mod fetch;
 mod flush;
 mod health;
+mod hedge;
 mod memory;
 mod metrics;
 mod offsets;

@@ -43,7 +43,7 @@ impl Producer {
     ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
         let broker = self.broker.clone();
         let now = broker.env().clock.monotonic();
-        if self.connection.resumed(now) {
+        if self.connection.request_came(now) {
             self.report_window();
         }
         let checked: Vec<_> = appends.into_iter().map(|a| self.check(a)).collect();
@@ -67,7 +67,9 @@ impl Producer {
         if !batches.is_empty() {
             broker.stream().push(batches);
         }
+        let under_way = UnderWay(Arc::clone(&self.connection));
         async move {
+            let _under_way = under_way;
             let (outcomes, ended) = answer.wait(broker.env(), timeout).await;
             if ended == Ended::Expired {
                 broker.stream().drop_expired();
@@ -95,6 +97,15 @@ impl Producer {
             "this producer waits for answers most of the time; larger batch.size and linger.ms, or more \
              max.in.flight.requests.per.connection, would free it"
         );
+    }
+}
+
+/// A request without an answer.
+struct UnderWay(Arc<Connection>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended();
     }
 }
 

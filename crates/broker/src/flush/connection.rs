@@ -28,6 +28,9 @@ struct History {
     /// Its socket was drained when its records were taken, and it has sent nothing since.
     stalled: bool,
     answered: Option<Duration>,
+    /// Requests without an answer, and how many there were when it fell silent.
+    in_flight: u32,
+    most_in_flight: u32,
     streak: u32,
     reported: bool,
 }
@@ -51,30 +54,45 @@ impl Connection {
         if drained {
             history.stalled = true;
             history.answered = None;
+            history.most_in_flight = history.in_flight.max(history.most_in_flight);
         } else {
-            *history = History { reported: history.reported, ..History::default() };
+            history.stalled = false;
+            history.streak = 0;
         }
     }
 
     pub fn window(&self) -> planner::Window {
-        if self.history.lock().streak >= LIKELY { planner::Window::Full } else { planner::Window::Open }
+        let history = self.history.lock();
+        match history.streak {
+            ..LIKELY => planner::Window::Open,
+            _ if history.in_flight >= history.most_in_flight => planner::Window::Complete,
+            _ => planner::Window::Full,
+        }
     }
+
+    /// Records of one of its requests have got their outcome.
 
     pub fn answered(&self, now: Duration) {
         self.history.lock().answered = Some(now);
     }
 
-    /// More records came. True once, when it has become plain that the connection's window holds it back.
+    /// A request of it was answered.
+    pub fn request_ended(&self) {
+        self.history.lock().in_flight -= 1;
+    }
+
+    /// A request came. True once, when it has become plain that the connection's window holds it back.
     #[must_use]
-    pub fn resumed(&self, now: Duration) -> bool {
+    pub fn request_came(&self, now: Duration) -> bool {
         let mut history = self.history.lock();
+        history.in_flight += 1;
         if !std::mem::take(&mut history.stalled) {
             return false;
         }
         match history.answered {
             Some(at) if now.saturating_sub(at) <= RESUMES_WITHIN => history.streak += 1,
             // It went on before it was answered, or long after.
-            _ => history.streak = 0,
+            _ => (history.streak, history.most_in_flight) = (0, 0),
         }
         let report = history.streak >= HABIT && !history.reported;
         history.reported |= report;
@@ -91,10 +109,11 @@ mod tests {
         let mut now = Duration::ZERO;
         let mut reports = 0;
         for flush in 1..100 {
-            reports += usize::from(connection.resumed(now));
+            reports += usize::from(connection.request_came(now));
             connection.taken(flush, waiting);
             now += Duration::from_millis(90);
             connection.answered(now);
+            connection.request_ended();
             now += pause;
         }
         reports

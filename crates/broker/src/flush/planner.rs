@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::{BrokerConfig, FlushProfile};
 
-/// After this silence a drained connection is believed to wait for us.
+/// After this silence a drained connection with a full window is believed to wait for us.
 const QUIET: Duration = Duration::from_millis(15);
 /// Shortest gap of profile `latency`: a local store's commit takes microseconds.
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
@@ -123,8 +123,10 @@ pub enum Window {
     /// It sends whether or not it is answered.
     #[default]
     Open,
-    /// It sends only when answered: its requests in flight are as many as it allows itself.
+    /// It sends only when answered: after a while its requests in flight are as many as it allows itself.
     Full,
+    /// As many as ever are in flight: nothing more will come.
+    Complete,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -136,8 +138,14 @@ struct Connection {
 }
 
 impl Connection {
+    /// More may come at any time.
     fn is_busy(&self) -> bool {
-        self.pending > 0 && !(self.drained && self.window == Window::Full)
+        self.pending > 0 && (self.window == Window::Open || (self.window == Window::Full && !self.drained))
+    }
+
+    /// More may come, but not after a silence.
+    fn is_unsure(&self) -> bool {
+        self.pending > 0 && self.window == Window::Full && self.drained
     }
 }
 
@@ -147,8 +155,9 @@ pub struct Planner {
     policy: Policy,
     pending: u64,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// Connections with pending bytes that may still send more.
+    /// Connections with pending bytes that may still send more: at any time, or before a silence.
     busy: usize,
+    unsure: usize,
     last_push: Duration,
     last_start: Option<(Duration, Shape)>,
     uploads: usize,
@@ -163,6 +172,7 @@ impl Planner {
             pending: 0,
             connections: BTreeMap::new(),
             busy: 0,
+            unsure: 0,
             last_push: Duration::ZERO,
             last_start: None,
             uploads: 0,
@@ -267,7 +277,8 @@ impl Planner {
             Gap::HalfCommit => (commit_p50 / 2).max(SHORTEST_GAP),
         };
         let regular = start + gap;
-        let early = (start + self.policy.early_put_spacing * last.puts()).max(self.last_push + QUIET);
+        let silence = if self.unsure == 0 { self.last_push } else { self.last_push + QUIET };
+        let early = (start + self.policy.early_put_spacing * last.puts()).max(silence);
         if only_waiting && early < regular {
             (early.max(floor), Reason::Waiting)
         } else {
@@ -277,13 +288,14 @@ impl Planner {
 
     fn change(&mut self, id: ConnectionId, f: impl FnOnce(&mut Connection)) {
         let connection = self.connections.entry(id).or_default();
-        let was_busy = connection.is_busy();
+        let (was_busy, was_unsure) = (connection.is_busy(), connection.is_unsure());
         f(connection);
-        let is_busy = connection.is_busy();
+        let (is_busy, is_unsure) = (connection.is_busy(), connection.is_unsure());
         if *connection == Connection::default() {
             self.connections.remove(&id);
         }
         self.busy = self.busy + usize::from(is_busy) - usize::from(was_busy);
+        self.unsure = self.unsure + usize::from(is_unsure) - usize::from(was_unsure);
     }
 }
 

@@ -69,6 +69,7 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
             for (client, sent, _) in requests {
                 latencies.push(now - sent);
                 sending[client].connection.answered(at);
+                sending[client].connection.request_ended();
                 if let Client::Closed { .. } = sending[client].client {
                     sending[client].next = Some(now + 2);
                 }
@@ -83,7 +84,7 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
                 Client::Closed { bytes } => (bytes, None),
             };
             s.next = next;
-            let _reported = s.connection.resumed(at);
+            let _reported = s.connection.request_came(at);
             planner.pushed(s.connection.id, s.connection.window(), bytes, at);
             planner.drained(s.connection.id, true);
             waiting.push((id, now, bytes));

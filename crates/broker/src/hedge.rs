@@ -1,0 +1,180 @@
+//! A store that sends a slow request a second time, and takes the answer that comes first.
+//!
+//! Object stores answer a few requests in a thousand ten times later than the median, and one slow commit holds up all
+//! that follow it. Sending the same bytes to the same key again is safe (rule 1 of 4.3): at most one create makes the
+//! object, and whoever reads "exists" settles by looking whose it is. Swaps are never sent twice.
+//!
+//! Hedges are sparse: only past a percentile of what was observed, only where a request takes milliseconds at all, and
+//! never more than a share of all requests, so that a store that is slow as a whole is not asked for twice as much.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakebed_record::keys::Key;
+use lakebed_store::env::Env;
+use lakebed_store::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+use parking_lot::Mutex;
+
+use crate::config::FlushProfile;
+
+const SAMPLES: usize = 128;
+const ENOUGH: usize = 24;
+/// Where the median is below, a slow request is this machine's own doing.
+const WORTH_IT: Duration = Duration::from_millis(5);
+/// Requests of more bytes are counted by themselves.
+const LARGE: u64 = 512 << 10;
+
+/// How eagerly: a request past this percentile is sent again, at most so many in a hundred.
+#[derive(Clone, Copy, Debug)]
+struct Eagerness {
+    percentile: usize,
+    share: u32,
+}
+
+pub struct Hedged {
+    store: Arc<dyn Store>,
+    env: Env,
+    small_puts: Mutex<History>,
+    large_puts: Mutex<History>,
+    gets: Mutex<History>,
+}
+
+impl Hedged {
+    pub fn new(store: Arc<dyn Store>, env: Env, profile: FlushProfile) -> Hedged {
+        let puts = match profile {
+            FlushProfile::Latency => Eagerness { percentile: 80, share: 25 },
+            FlushProfile::Balanced | FlushProfile::Economy => Eagerness { percentile: 97, share: 5 },
+        };
+        let history = |eagerness| Mutex::new(History::new(eagerness));
+        let gets = history(Eagerness { percentile: 95, share: 5 });
+        Hedged { store, env, small_puts: history(puts), large_puts: history(puts), gets }
+    }
+
+    /// Runs `request`, and a second one if the first is late. An answer that proves nothing does not win while the other
+    /// request may still bring one that does.
+    async fn run<T, F: Future<Output = T>>(
+        &self,
+        history: &Mutex<History>,
+        request: impl Fn() -> F,
+        proves: impl Fn(&T) -> bool,
+    ) -> T {
+        let start = self.env.clock.monotonic();
+        let patience = history.lock().patience();
+        let answer = match patience {
+            Some(patience) => self.race(history, patience, request, proves).await,
+            None => request().await,
+        };
+        history.lock().took(self.env.clock.monotonic().saturating_sub(start));
+        answer
+    }
+
+    async fn race<T, F: Future<Output = T>>(
+        &self,
+        history: &Mutex<History>,
+        patience: Duration,
+        request: impl Fn() -> F,
+        proves: impl Fn(&T) -> bool,
+    ) -> T {
+        let first = request();
+        tokio::pin!(first);
+        tokio::select! {
+            biased;
+            answer = &mut first => return answer,
+            () = self.env.clock.sleep(patience) => {}
+        }
+        if !history.lock().may_hedge() {
+            return first.await;
+        }
+        let second = request();
+        tokio::pin!(second);
+        tokio::select! {
+            biased;
+            answer = &mut first => if proves(&answer) { answer } else { second.await },
+            answer = &mut second => if proves(&answer) { answer } else { first.await },
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Hedged {
+    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
+        let history = if body.len() > LARGE { &self.large_puts } else { &self.small_puts };
+        let proves = |reply: &Reply<Created>| !matches!(reply.value, Created::Unknown(_));
+        Box::pin(self.run(history, || self.store.create(key, body), proves))
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
+        let proves = |reply: &Reply<Result<Object, ReadError>>| !matches!(reply.value, Err(ReadError::Fault(_)));
+        Box::pin(self.run(&self.gets, move || self.store.get(key, range.clone()), proves))
+    }
+
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
+        self.store.head(key)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: Option<&'a Version>,
+        body: &'a Body,
+    ) -> BoxFuture<'a, Reply<Swapped>> {
+        self.store.swap(key, expected, body)
+    }
+
+    fn kind(&self) -> StoreKind {
+        self.store.kind()
+    }
+
+    fn refuses_short_bodies(&self) -> bool {
+        self.store.refuses_short_bodies()
+    }
+}
+
+/// How long recent requests of one kind took, and how many more may be sent twice. Pure.
+#[derive(Debug)]
+struct History {
+    eagerness: Eagerness,
+    recent: VecDeque<Duration>,
+    /// In hundredths of a hedge.
+    credit: u32,
+}
+
+impl History {
+    fn new(eagerness: Eagerness) -> History {
+        History { eagerness, recent: VecDeque::new(), credit: 0 }
+    }
+
+    fn took(&mut self, duration: Duration) {
+        if self.recent.len() == SAMPLES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(duration);
+        // At most ten at once.
+        self.credit = (self.credit + self.eagerness.share).min(1000);
+    }
+
+    /// After which time a request is sent again; `None`: never.
+    fn patience(&self) -> Option<Duration> {
+        if self.recent.len() < ENOUGH {
+            return None;
+        }
+        let mut sorted: Vec<_> = self.recent.iter().copied().collect();
+        sorted.sort_unstable();
+        let at = |percentile| sorted[(sorted.len() - 1) * percentile / 100];
+        (at(50) >= WORTH_IT).then(|| at(self.eagerness.percentile))
+    }
+
+    fn may_hedge(&mut self) -> bool {
+        let may = self.credit >= 100;
+        if may {
+            self.credit -= 100;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lakebed_record::keys;
+use lakebed_store::memory::MemoryStore;
+use lakebed_store::{Fault, FaultKind};
+use tokio::time::Instant;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+struct TokioClock(Instant);
+
+impl lakebed_store::env::Clock for TokioClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn sleep<'a>(&'a self, how_long: Duration) -> BoxFuture<'a, ()> {
+        Box::pin(tokio::time::sleep(how_long))
+    }
+}
+
+fn env() -> Env {
+    Env { clock: Arc::new(TokioClock(Instant::now())), ..Env::system() }
+}
+
+/// What the next creates do, in order; then each takes 40 ms.
+#[derive(Clone, Copy)]
+enum Next {
+    Takes(Duration),
+    /// Fails after that time, and nothing happened.
+    Fails(Duration),
+}
+
+struct Script {
+    inner: MemoryStore,
+    next: Mutex<VecDeque<Next>>,
+    creates: AtomicU64,
+}
+
+impl Store for Script {
+    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
+        self.creates.fetch_add(1, Ordering::Relaxed);
+        let next = self.next.lock().pop_front().unwrap_or(Next::Takes(40 * MS));
+        Box::pin(async move {
+            match next {
+                Next::Takes(time) => {
+                    tokio::time::sleep(time).await;
+                    self.inner.create(key, body).await
+                }
+                Next::Fails(time) => {
+                    tokio::time::sleep(time).await;
+                    let fault = Fault { kind: FaultKind::Server, message: "no".into() };
+                    Reply { value: Created::Unknown(fault), date_ms: None }
+                }
+            }
+        })
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
+        self.inner.get(key, range)
+    }
+
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
+        self.inner.head(key)
+    }
+
+    fn swap<'a>(&'a self, key: &'a Key, e: Option<&'a Version>, body: &'a Body) -> BoxFuture<'a, Reply<Swapped>> {
+        self.inner.swap(key, e, body)
+    }
+
+    fn kind(&self) -> StoreKind {
+        self.inner.kind()
+    }
+
+    fn refuses_short_bodies(&self) -> bool {
+        true
+    }
+}
+
+struct Bench {
+    script: Arc<Script>,
+    hedged: Hedged,
+    created: AtomicU64,
+}
+
+impl Bench {
+    /// After 100 creates of 40 ms.
+    async fn warm() -> Bench {
+        let env = env();
+        let script = Script { inner: MemoryStore::new(&env), next: Mutex::default(), creates: AtomicU64::new(0) };
+        let script = Arc::new(script);
+        let hedged = Hedged::new(script.clone(), env, FlushProfile::Balanced);
+        let bench = Bench { script, hedged, created: AtomicU64::new(0) };
+        for _ in 0..100 {
+            bench.create(&[]).await;
+        }
+        assert_eq!(bench.script.creates.load(Ordering::Relaxed), 100);
+        bench
+    }
+
+    /// How it ended, after how many ms, with how many requests.
+    async fn create(&self, script: &[Next]) -> (Created, u128, u64) {
+        self.script.next.lock().extend(script);
+        let before = self.script.creates.load(Ordering::Relaxed);
+        let key = keys::probe(1, &self.created.fetch_add(1, Ordering::Relaxed).to_string());
+        let start = Instant::now();
+        let reply = self.hedged.create(&key, &Body::from(bytes::Bytes::from_static(b"x"))).await;
+        let requests = self.script.creates.load(Ordering::Relaxed) - before;
+        self.script.next.lock().clear();
+        (reply.value, start.elapsed().as_millis(), requests)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_request_is_overtaken_by_its_twin() {
+    let bench = Bench::warm().await;
+    let (answer, took, requests) = bench.create(&[Next::Takes(500 * MS)]).await;
+    assert!(matches!(answer, Created::Yes));
+    assert_eq!((took, requests), (80, 2));
+    let (answer, took, requests) = bench.create(&[Next::Takes(60 * MS), Next::Takes(60 * MS)]).await;
+    assert!(matches!(answer, Created::Yes));
+    assert_eq!((took, requests), (60, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_proves_nothing_waits_for_the_other() {
+    let bench = Bench::warm().await;
+    let (answer, took, _) = bench.create(&[Next::Fails(50 * MS), Next::Takes(70 * MS)]).await;
+    assert!(matches!(answer, Created::Yes));
+    assert_eq!(took, 110);
+    let (answer, took, _) = bench.create(&[Next::Takes(200 * MS), Next::Fails(10 * MS)]).await;
+    assert!(matches!(answer, Created::Yes));
+    assert_eq!(took, 200);
+    let (answer, took, requests) = bench.create(&[Next::Fails(30 * MS)]).await;
+    assert!(matches!(answer, Created::Unknown(_)));
+    assert_eq!((took, requests), (30, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_as_a_whole_is_not_asked_for_twice_as_much() {
+    let bench = Bench::warm().await;
+    let mut requests = 0;
+    for _ in 0..200 {
+        requests += bench.create(&[Next::Takes(400 * MS), Next::Takes(400 * MS)]).await.2;
+    }
+    assert!(requests <= 220, "{requests}");
+}
+
+#[test]
+fn local_stores_are_never_hedged() {
+    let mut history = History::new(Eagerness { percentile: 97, share: 5 });
+    (0..1000).for_each(|n| history.took(if n % 50 == 0 { 90 * MS } else { MS }));
+    assert_eq!(history.patience(), None);
+}
