@@ -12,6 +12,8 @@ pub mod metered;
 pub mod probe;
 pub mod profile;
 pub mod s3;
+#[cfg(test)]
+mod speed;
 pub mod url;
 
 pub use body::Body;

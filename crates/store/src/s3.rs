@@ -85,23 +85,38 @@ impl S3Store {
         S3Store { client, place: Arc::new(place), prefix, clock: env.clock.clone(), refuses_short_bodies: false }
     }
 
-    /// Sends a body with a wrong checksum. Tells whether it is refused, or why the bucket cannot be used at all.
+    /// Tells whether bodies with a wrong checksum are refused, or why the bucket cannot be used at all.
     async fn check(&self, env: &Env) -> Result<bool, Fault> {
+        // Reads first: some services look at a body's checksum before they look for the bucket, or create it.
+        let read = self.patiently(|| async {
+            match self.get_object(&keys::format(), None).await.value {
+                Err(failure) if failure.is_missing_object() => Ok(()),
+                done => done.map(drop),
+            }
+        });
+        read.await?;
         let key = keys::probe(env.entropy.u64(), "checksum");
         let body = Body::from(Bytes::from_static(b"lakebed"));
         let body = Body::with_crc(body.chunks().to_vec(), !body.crc32c());
-        let mut tries = 1;
-        loop {
+        let refused = self.patiently(|| async {
             match self.put(&key, If::Absent, &body).await.value {
-                Ok(_) => return Ok(false),
-                Err(failure) if failure.status == Some(400) && failure.fault.kind == FaultKind::Other => {
-                    return Ok(true);
-                }
-                Err(failure) if failure.may_pass() && tries < CHECK_TRIES => tries += 1,
-                Err(failure) => return Err(failure.fault),
+                Ok(_) => Ok(false),
+                Err(failure) if failure.status == Some(400) && failure.fault.kind == FaultKind::Other => Ok(true),
+                Err(failure) => Err(failure),
             }
-            self.clock.sleep(CHECK_PAUSE).await;
+        });
+        refused.await
+    }
+
+    /// Repeats what may pass: only on opening.
+    async fn patiently<T, F: Future<Output = Result<T, Failure>>>(&self, request: impl Fn() -> F) -> Result<T, Fault> {
+        for _ in 1..CHECK_TRIES {
+            match request().await {
+                Err(failure) if failure.may_pass() => self.clock.sleep(CHECK_PAUSE).await,
+                done => return done.map_err(|failure| failure.fault),
+            }
         }
+        request().await.map_err(|failure| failure.fault)
     }
 
     async fn put(&self, key: &Key, condition: If<'_>, body: &Body) -> Reply<Result<Version, Failure>> {

@@ -138,6 +138,14 @@ fn errors_of_the_disk_say_what_to_do() {
     assert_eq!(kind(ENOENT), FaultKind::Server);
 }
 
+/// Where the temporary directory is matters: TMPDIR.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints numbers"]
+async fn speed() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::speed::print(&open(dir.path()).await, &Env::system()).await;
+}
+
 /// Set for the processes that the next test starts: the directory to work in.
 const CHILD: &str = "LAKEBED_TEST_FILE_STORE_CHILD";
 const PROCESSES: usize = 3;

@@ -215,7 +215,8 @@ async fn faults_are_no_lies() {
 #[tokio::test]
 async fn every_lie_is_called_by_its_name() {
     use Broken::*;
-    let cases: [(Lie, fn(&Broken) -> bool); 14] = [
+    type Named = fn(&Broken) -> bool;
+    let cases: [(Lie, Named); 14] = [
         (Lie::TwoWinners, |b| matches!(b, SeveralWinners(2))),
         (Lie::LaterBytesStay, |b| matches!(b, WinnerOverwritten)),
         (Lie::CreateOverwrites, |b| matches!(b, SecondCreate)),

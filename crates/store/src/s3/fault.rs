@@ -43,12 +43,13 @@ impl Failure {
         }
     }
 
-    /// 404 means that the object is missing, unless the bucket is.
+    /// 404, unless it is the bucket that is missing.
+    pub(super) fn is_missing_object(&self) -> bool {
+        self.status == Some(404) && self.code != "NoSuchBucket"
+    }
+
     pub(super) fn of_read(self) -> ReadError {
-        match self.status {
-            Some(404) if self.code != "NoSuchBucket" => ReadError::NotFound,
-            _ => ReadError::Fault(self.fault),
-        }
+        if self.is_missing_object() { ReadError::NotFound } else { ReadError::Fault(self.fault) }
     }
 }
 

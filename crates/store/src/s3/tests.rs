@@ -34,9 +34,12 @@ enum Act {
     Stall,
 }
 
+/// Head, in lower case, and body.
+type Request = (String, Vec<u8>);
+
 struct Canned {
     endpoint: String,
-    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Canned {
@@ -69,7 +72,7 @@ impl Canned {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+async fn read_request(stream: &mut TcpStream) -> Request {
     let mut all = Vec::new();
     let mut buffer = vec![0; 65_536];
     loop {
@@ -295,13 +298,20 @@ async fn nobody_listening_is_a_time_out_with_advice() {
 
 #[tokio::test]
 async fn opening_finds_out_whether_checksums_are_verified() {
-    let yes = Canned::start(vec![error("503 Slow Down", "SlowDown"), error("400 Bad Request", "BadDigest")]).await;
-    assert_eq!(yes.store().check(&Env::system()).await.ok(), Some(true));
-    let no = Canned::start(vec![status("200 OK", "ETag: \"e\"\r\n", "")]).await;
-    assert_eq!(no.store().check(&Env::system()).await.ok(), Some(false));
+    let slow = || error("503 Slow Down", "SlowDown");
+    let bad = || error("400 Bad Request", "BadDigest");
+    let missing = || error("404 Not Found", "NoSuchKey");
+    let taken = status("200 OK", "ETag: \"e\"\r\n", "");
+    let env = Env::system();
+    let yes = Canned::start(vec![slow(), missing(), slow(), bad()]).await;
+    assert_eq!(yes.store().check(&env).await.ok(), Some(true));
+    let no = Canned::start(vec![object("200 OK", "", "format"), taken]).await;
+    assert_eq!(no.store().check(&env).await.ok(), Some(false));
     let none = Canned::start(vec![error("404 Not Found", "NoSuchBucket")]).await;
-    let fault = none.store().check(&Env::system()).await.unwrap_err();
+    let fault = none.store().check(&env).await.unwrap_err();
     assert!(fault.message.contains("create the bucket"), "{fault}");
+    let down = Canned::start(vec![slow(), slow(), slow()]).await;
+    assert_eq!(down.store().check(&env).await.unwrap_err().kind, FaultKind::Throttled);
 }
 
 fn live() -> (String, String) {
@@ -334,45 +344,10 @@ async fn live_server_without_the_bucket() {
     assert!(fault.message.contains("create the bucket no-such-bucket-here"), "{fault}");
 }
 
-/// Prints small requests and 8 MiB transfers a second, one after the other and eight at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs LAKEBED_TEST_S3_ENDPOINT"]
 async fn live_server_speed() {
     let (endpoint, bucket) = live();
     let env = Env::system();
-    let store = connect(&endpoint, &bucket, "", &env);
-    let run = env.entropy.u64();
-    let small = rope();
-    let piece = Bytes::from_iter((0..1u32 << 20).map(|i| (i % 251) as u8));
-    let large = Body::new(vec![piece; 8]);
-    for (name, body, count, at_once) in
-        [("small", &small, 200, 1), ("small", &small, 400, 8), ("8 MiB", &large, 24, 1), ("8 MiB", &large, 48, 4)]
-    {
-        let keys: Vec<_> =
-            (0..count).map(|i| keys::probe(run, &format!("speed-{}-{at_once}-{i}", body.len()))).collect();
-        for (verb, read) in [("PUT", false), ("GET", true)] {
-            let start = env.clock.monotonic();
-            let lanes = (0..at_once).map(|lane| {
-                let (store, keys) = (&store, &keys);
-                async move {
-                    for key in keys.iter().skip(lane).step_by(at_once) {
-                        if read {
-                            store.get(key, None).await.value.unwrap();
-                        } else {
-                            assert!(matches!(store.create(key, body).await.value, Created::Yes));
-                        }
-                    }
-                }
-            });
-            futures_util::future::join_all(lanes).await;
-            let s = (env.clock.monotonic() - start).as_secs_f64();
-            let mb = body.len() as f64 * count as f64 / 1e6;
-            println!(
-                "{verb} {name}, {at_once} at once: {:.0}/s, {:.1} MB/s, {:.2} ms each",
-                count as f64 / s,
-                mb / s,
-                s * 1e3 * at_once as f64 / count as f64
-            );
-        }
-    }
+    crate::speed::print(&connect(&endpoint, &bucket, "", &env), &env).await;
 }
