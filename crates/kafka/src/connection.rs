@@ -38,6 +38,9 @@ const YIELD_AFTER: usize = 1 << 20;
 /// A peer in the middle of a request or of a reply that does not move for so long is gone.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
+/// A connection that ends waits so long for the next reply that is still due.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// Who answers requests: one per connection.
 pub(crate) trait Handler: Send {
     /// Starts a request. Nothing later of the connection is started before this returns.
@@ -82,7 +85,8 @@ pub(crate) enum Kind {
 }
 
 pub(crate) enum Outcome {
-    Reply(Reply),
+    /// With the memory that the reply was given, until it is written.
+    Reply(Reply, Option<MemoryPermit>),
     /// Acks = 0: the client does not expect one.
     NoReply,
     Close(Closed),
@@ -341,7 +345,7 @@ impl<H: Handler> Connection<H> {
                 *self.count(done.kind) -= 1;
             }
             match outcome {
-                Outcome::Reply(reply) => self.outbox.push(reply),
+                Outcome::Reply(reply, permit) => self.outbox.push(reply, permit),
                 Outcome::NoReply => {}
                 Outcome::Close(closed) => return Err(closed),
             }
@@ -374,6 +378,11 @@ impl<H: Handler> Connection<H> {
 
     fn check_progress(&mut self, reads: bool) -> Result<(), Closed> {
         let still = self.moved.elapsed();
+        if still >= LINGER
+            && let Some(closed) = self.ending.take()
+        {
+            return Err(closed);
+        }
         let in_request = reads && self.frames.next() != Ok(Next::Nothing);
         if still >= STALLED_AFTER && (in_request || !self.outbox.is_empty()) {
             return Err(Closed::Stalled);
@@ -386,6 +395,6 @@ impl<H: Handler> Connection<H> {
 }
 
 /// A sender that is gone stops as well.
-async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }

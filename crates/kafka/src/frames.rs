@@ -114,6 +114,7 @@ impl Frames {
         let mut buffer = BytesMut::with_capacity(size.min(trusted));
         buffer.extend_from_slice(&self.shared[SIZE..SIZE + here]);
         drop(self.shared.split_to(SIZE + here));
+        self.release();
         self.big = Some((buffer, size));
     }
 
@@ -183,7 +184,7 @@ impl Frames {
         }
     }
 
-    /// An idle connection keeps no buffer.
+    /// An idle connection keeps no buffer, nor does one that reads into another.
     fn release(&mut self) {
         if self.shared.is_empty() {
             self.shared = BytesMut::new();

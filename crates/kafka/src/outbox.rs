@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
+use lakebed_broker::MemoryPermit;
 use tokio::net::TcpStream;
 
 use crate::wire::Reply;
@@ -15,12 +16,17 @@ const PIECES: usize = 64;
 pub(crate) struct Outbox {
     pieces: VecDeque<Bytes>,
     len: usize,
+    /// Bytes written so far.
+    written: u64,
+    /// Permits of replies, each to be given back when so many bytes are written.
+    permits: VecDeque<(u64, MemoryPermit)>,
 }
 
 impl Outbox {
-    pub fn push(&mut self, reply: Reply) {
+    pub fn push(&mut self, reply: Reply, permit: Option<MemoryPermit>) {
         self.len += reply.len;
         self.pieces.extend(reply.pieces);
+        self.permits.extend(permit.map(|permit| (self.written + self.len as u64, permit)));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -55,6 +61,10 @@ impl Outbox {
 
     fn advance(&mut self, mut written: usize) {
         self.len -= written;
+        self.written += written as u64;
+        while self.permits.front().is_some_and(|(until, _)| *until <= self.written) {
+            self.permits.pop_front();
+        }
         while let Some(piece) = self.pieces.front_mut() {
             if piece.len() > written {
                 piece.advance(written);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakebed_broker::Broker;
+use lakebed_broker::{Broker, MemoryBudget};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::connection::{Closed, Connection, Limits};
-use crate::handle::Session;
+use crate::handle::{Front, Session};
 use crate::log_limit::LogLimit;
 use crate::metrics::KafkaMetrics;
 use crate::peer::{Foreign, http_answer};
@@ -21,7 +21,9 @@ use crate::peer::{Foreign, http_answer};
 /// After an error that accepting again at once would only repeat, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that is closed gets so long to take the last word.
-const LAST_WORD: Duration = Duration::from_secs(5);
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// One part in so many of what requests may take, replies to Fetch may take.
+const REPLIES: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
@@ -45,7 +47,7 @@ impl Default for KafkaConfig {
     }
 }
 
-/// Serves the Kafka protocol until `shutdown` turns true; then accepts and reads nothing more, answers what was read,
+/// Serves the Kafka protocol until `shutdown` turns true; then accepts and reads nothing left_out, answers what was read,
 /// and returns when every connection is closed.
 ///
 /// # Errors
@@ -56,14 +58,20 @@ pub async fn serve(
     config: KafkaConfig,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let front = Arc::new(Front { broker, config, limit: LogLimit::default(), shutdown: shutdown.clone() });
+    let front = Front {
+        metrics: config.metrics.clone(),
+        replies: MemoryBudget::new(broker.memory().total() / REPLIES),
+        shutdown: shutdown.clone(),
+        broker,
+    };
+    let server = Arc::new(Server { front, config, limit: LogLimit::default() });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => { connections.spawn(Arc::clone(&front).connection(socket, peer)); }
+                Ok((socket, peer)) => { connections.spawn(Arc::clone(&server).connection(socket, peer)); }
                 Err(error) => {
-                    front.limit.log(|more| tracing::warn!(%error, more, "cannot accept a Kafka connection"));
+                    server.limit.log(|left_out| tracing::warn!(%error, left_out, "cannot accept a Kafka connection"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -82,27 +90,29 @@ async fn told(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
-struct Front {
-    broker: Broker,
+struct Server {
+    front: Front,
     config: KafkaConfig,
     limit: LogLimit,
-    shutdown: watch::Receiver<bool>,
 }
 
-impl Front {
+impl Server {
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
-        let metrics = &self.config.metrics;
+        let Front { broker, metrics, shutdown, .. } = &self.front;
         metrics.opened();
         // Replies are written whole: nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
         let limits = Limits { max_frame: self.config.max_request_bytes, idle: self.config.max_idle };
-        let session = Session::new(self.broker.clone(), peer, metrics.clone());
-        let connection = Connection::new(socket, session, self.broker.memory().clone(), limits, self.shutdown.clone());
-        let (closed, socket) = Box::pin(connection.run()).await;
+        let session = Session::new(self.front.clone(), peer);
+        let connection = Connection::new(socket, session, broker.memory().clone(), limits, shutdown.clone());
+        let (closed, mut socket) = Box::pin(connection.run()).await;
         self.say_why(&closed, peer);
-        if matches!(closed, Closed::Foreign(Foreign::Http)) {
-            let _ = timeout(LAST_WORD, last_word(socket, self.config.http_address.as_deref())).await;
-        }
+        let last_word = match closed {
+            Closed::Foreign(Foreign::Http) => http_answer(self.config.http_address.as_deref()),
+            Closed::Stopping => String::new(),
+            _ => return metrics.closed(),
+        };
+        let _ = timeout(LAST_WORD, close_gently(&mut socket, &last_word)).await;
         metrics.closed();
     }
 
@@ -112,28 +122,30 @@ impl Front {
                 return tracing::debug!(%peer, reason = %closed, "connection closed");
             }
             Closed::Stalled => {
-                return self.limit.log(|more| tracing::info!(%peer, more, reason = %closed, "connection closed"));
+                return self
+                    .limit
+                    .log(|left_out| tracing::info!(%peer, left_out, reason = %closed, "connection closed"));
             }
-            _ => self.config.metrics.refused(),
+            _ => self.front.metrics.refused(),
         }
         let http = self.config.http_address.as_deref().unwrap_or("the port given by --http-listen");
-        self.limit.log(|more| match closed {
+        self.limit.log(|left_out| match closed {
             Closed::Foreign(Foreign::Http) => {
-                tracing::info!(%peer, more, "HTTP on the Kafka port: send it to {http}");
+                tracing::info!(%peer, left_out, "HTTP on the Kafka port: send it to {http}");
             }
             Closed::Foreign(Foreign::Tls) => tracing::info!(
-                %peer, more,
+                %peer, left_out,
                 "TLS on the Kafka port, which does not speak it: set security.protocol=PLAINTEXT in the client"
             ),
-            _ => tracing::info!(%peer, more, reason = %closed, "connection closed"),
+            _ => tracing::info!(%peer, left_out, reason = %closed, "connection closed"),
         });
     }
 }
 
-/// Says it, then takes what still comes, lest the answer is lost to a reset.
-async fn last_word(mut socket: TcpStream, http: Option<&str>) -> io::Result<()> {
-    socket.write_all(http_answer(http).as_bytes()).await?;
+/// Takes what still comes until the peer closes too: what it has not yet read would be lost to a reset.
+async fn close_gently(socket: &mut TcpStream, last_word: &str) -> io::Result<()> {
+    socket.write_all(last_word.as_bytes()).await?;
     socket.shutdown().await?;
-    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await?;
+    tokio::io::copy(socket, &mut tokio::io::sink()).await?;
     Ok(())
 }

@@ -2,47 +2,101 @@
 
 use std::time::Duration;
 
-use lakebed_broker::Broker;
+use futures_util::FutureExt;
 use lakebed_broker::api::{self, FetchError, Fetched};
+use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::{Partition, TopicId, TopicName};
 
+use super::Front;
+use crate::connection::stopping;
 use crate::errors;
 use crate::wire::ErrorCode;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchResponsePartition, FetchResponseTopic};
 use crate::wire::produce::TopicRef;
 
 /// A reply has at most so many bytes of records, whatever is asked for (Apache Kafka's `fetch.max.bytes`).
-const MAX_BYTES: i32 = 55 * 1024 * 1024;
+const MAX_BYTES: usize = 55 << 20;
+/// So much a reply may have when the memory for replies is used up; the broker never withholds a first batch.
+const FREE_BYTES: usize = 64 << 10;
+/// Nobody waits longer for records, whatever is asked for: a client that is gone has to be noticed some time.
+const MAX_WAIT: Duration = Duration::from_secs(300);
 
-pub(super) async fn answer<'a>(broker: &Broker, version: i16, request: &FetchRequest<'a>) -> FetchResponse<'a> {
+pub(super) async fn answer<'a>(
+    front: &Front,
+    version: i16,
+    request: &FetchRequest<'a>,
+) -> (FetchResponse<'a>, Option<MemoryPermit>) {
     // 0 asks for a new session and −1 for none: either is answered in full, and that there is none. All else is about a
     // session that this node does not have.
     if !matches!(request.session_epoch, -1 | 0) {
-        return FetchResponse { error: ErrorCode::FetchSessionIdNotFound, topics: Vec::new() };
+        return (FetchResponse { error: ErrorCode::FetchSessionIdNotFound, topics: Vec::new() }, None);
     }
-    let (asked, refused) = plan(broker, version, request).await;
+    let (asked, refused) = plan(&front.broker, version, request).await;
     // Bad news does not wait for good ones.
-    let max_wait = if refused.iter().any(Option::is_some) { 0 } else { request.max_wait_ms.max(0) };
-    let results = broker.fetch(api::FetchRequest {
-        partitions: asked,
-        min_bytes: request.min_bytes.max(0) as usize,
-        max_bytes: request.max_bytes.clamp(0, MAX_BYTES) as usize,
-        max_wait: Duration::from_millis(max_wait as u64),
-    });
-    let mut results = results.await.into_iter();
-    let mut refused = refused.into_iter();
+    let max_wait = if refused.iter().any(Option::is_some) { 0 } else { request.max_wait_ms.max(0) as u64 };
+    let wanted = asked.iter().map(|partition| partition.max_bytes).fold(0, usize::saturating_add);
+    let (max_bytes, permit) = room(front, wanted.min(request.max_bytes.max(0) as usize));
+    let results = fetch(
+        front,
+        api::FetchRequest {
+            partitions: asked,
+            min_bytes: request.min_bytes.max(0) as usize,
+            max_bytes,
+            max_wait: MAX_WAIT.min(Duration::from_millis(max_wait)),
+        },
+    );
+    let results = results.await;
+    let permit = permit.and_then(|permit| shrink(front, permit, &results));
+    (FetchResponse { error: ErrorCode::None, topics: describe(request, refused, results, version) }, permit)
+}
+
+/// How much a reply may have of what is wanted, and the memory for it. There is always some, at once: what readers find
+/// used up costs them throughput, and nobody waits for a client that does not take its replies.
+fn room(front: &Front, wanted: usize) -> (usize, Option<MemoryPermit>) {
+    let wanted = wanted.min(MAX_BYTES).min(front.replies.total() / 2);
+    if wanted <= FREE_BYTES {
+        return (wanted, None);
+    }
+    match front.replies.acquire(wanted).now_or_never() {
+        Some(permit) => (wanted, Some(permit)),
+        None => (FREE_BYTES, None),
+    }
+}
+
+/// The memory that the reply really takes.
+fn shrink(front: &Front, all: MemoryPermit, results: &[Result<Fetched, FetchError>]) -> Option<MemoryPermit> {
+    let len: usize = results.iter().flatten().map(|fetched| fetched.records_len).sum();
+    drop(all);
+    if len > FREE_BYTES { front.replies.acquire(len).now_or_never() } else { None }
+}
+
+/// Waits for records as long as it may, but not while the node stops.
+async fn fetch(front: &Front, request: api::FetchRequest) -> Vec<Result<Fetched, FetchError>> {
+    let mut shutdown = front.shutdown.clone();
+    let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
+    tokio::select! {
+        biased;
+        results = front.broker.fetch(request) => results,
+        () = stopping(&mut shutdown) => front.broker.fetch(at_once).await,
+    }
+}
+
+fn describe<'a>(
+    request: &FetchRequest<'a>,
+    refused: Vec<Option<ErrorCode>>,
+    results: Vec<Result<Fetched, FetchError>>,
+    version: i16,
+) -> Vec<FetchResponseTopic<'a>> {
+    let (mut refused, mut results) = (refused.into_iter(), results.into_iter());
+    let mut partition = |index| match refused.next().flatten() {
+        Some(code) => failed(index, code),
+        None => fetched(index, results.next(), version),
+    };
     let topics = request.topics.iter().map(|topic| FetchResponseTopic {
         topic: topic.topic,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| match refused.next().flatten() {
-                Some(code) => failed(partition.index, code),
-                None => fetched(partition.index, results.next(), version),
-            })
-            .collect(),
+        partitions: topic.partitions.iter().map(|asked| partition(asked.index)).collect(),
     });
-    FetchResponse { error: ErrorCode::None, topics: topics.collect() }
+    topics.collect()
 }
 
 /// What the broker is asked, and for every partition of the request why it is not.

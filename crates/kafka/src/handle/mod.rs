@@ -11,7 +11,8 @@ mod topics;
 use std::net::SocketAddr;
 
 use futures_util::FutureExt;
-use lakebed_broker::{Broker, Producer};
+use lakebed_broker::{Broker, MemoryBudget, Producer};
+use tokio::sync::watch;
 
 use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Started};
 use crate::metrics::KafkaMetrics;
@@ -19,22 +20,31 @@ use crate::wire::{ApiKey, DecodeError, ErrorCode, Request, RequestHeader, Writer
 
 /// What one connection needs to have its requests answered.
 pub(crate) struct Session {
-    broker: Broker,
     /// From the first Produce on.
     producer: Option<Producer>,
     peer: SocketAddr,
-    metrics: KafkaMetrics,
+    front: Front,
+}
+
+/// What all connections share.
+#[derive(Clone)]
+pub(crate) struct Front {
+    pub broker: Broker,
+    pub metrics: KafkaMetrics,
+    /// What replies to Fetch may take together: apart from what requests may, so that readers do not hold up producers.
+    pub replies: MemoryBudget,
+    pub shutdown: watch::Receiver<bool>,
 }
 
 impl Session {
-    pub fn new(broker: Broker, peer: SocketAddr, metrics: KafkaMetrics) -> Self {
-        Self { broker, producer: None, peer, metrics }
+    pub fn new(front: Front, peer: SocketAddr) -> Self {
+        Self { producer: None, peer, front }
     }
 
     fn producer(&mut self, client_id: Option<&str>) -> &mut Producer {
         self.producer.get_or_insert_with(|| {
             let client_id = client_id.unwrap_or_default();
-            self.broker.producer_of(format!("{client_id} {}", self.peer).trim_start())
+            self.front.broker.producer_of(format!("{client_id} {}", self.peer).trim_start())
         })
     }
 }
@@ -85,13 +95,13 @@ impl Handler for Session {
         match open(&request.frame.bytes) {
             Ok((Call { api: ApiKey::Produce, .. }, _)) => self.start_produce(request),
             Ok(_) => {
-                let answer = answer(self.broker.clone(), self.metrics.clone(), request);
+                let answer = answer(self.front.clone(), request);
                 Started::Running { kind: Kind::Query, outcome: answer.boxed() }
             }
             Err(Refusal::UnknownApiVersions { correlation_id }) => {
                 let mut w = Writer::new(correlation_id, 0, false, false);
                 api_versions::encode_response(&mut w, ErrorCode::UnsupportedVersion);
-                let outcome = std::future::ready(Outcome::Reply(w.finish())).boxed();
+                let outcome = std::future::ready(Outcome::Reply(w.finish(), None)).boxed();
                 Started::Running { kind: Kind::Query, outcome }
             }
             Err(Refusal::NotServed { api, version }) => Started::Refused(Closed::NotServed { api, version }),
@@ -107,15 +117,21 @@ impl Handler for Session {
 }
 
 /// Everything but Produce: such requests of one connection may run side by side.
-async fn answer(broker: Broker, metrics: KafkaMetrics, request: Admitted) -> Outcome {
+async fn answer(front: Front, request: Admitted) -> Outcome {
     let Ok((call, body)) = open(&request.frame.bytes) else { return Outcome::NoReply };
-    let w = match Request::decode(call.api, call.version, body) {
-        Ok(request) => answer_decoded(&broker, call, request).await,
+    let (w, permit) = match Request::decode(call.api, call.version, body) {
+        Ok(Request::Fetch(r)) => {
+            let (response, permit) = fetch::answer(&front, call.version, &r).await;
+            let mut w = call.reply();
+            response.encode(&mut w);
+            (w, permit)
+        }
+        Ok(request) => (answer_decoded(&front.broker, call, request).await, None),
         Err(e) => return Outcome::Close(call.malformed(e)),
     };
     let reply = w.finish();
-    metrics.answered(call.api, request.frame.bytes.len(), reply.len, request.arrived.elapsed());
-    Outcome::Reply(reply)
+    front.metrics.answered(call.api, request.frame.bytes.len(), reply.len, request.arrived.elapsed());
+    Outcome::Reply(reply, permit)
 }
 
 async fn answer_decoded(broker: &Broker, call: Call, request: Request<'_>) -> Writer {
@@ -125,14 +141,13 @@ async fn answer_decoded(broker: &Broker, call: Call, request: Request<'_>) -> Wr
             tracing::debug!(name = r.client_software_name, version = r.client_software_version, "client software");
             api_versions::encode_response(&mut w, ErrorCode::None);
         }
-        Request::Fetch(r) => fetch::answer(broker, call.version, &r).await.encode(&mut w),
         Request::ListOffsets(r) => list_offsets::answer(broker, &r, call.version, &mut w).await,
         Request::Metadata(r) => metadata::answer(broker, &r, &mut w).await,
         Request::CreateTopics(r) => topics::create(broker, &r, &mut w).await,
         Request::DeleteTopics(r) => topics::delete(broker, &r, &mut w).await,
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
         Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
-        Request::Produce(_) => unreachable!("Produce is started in its order"),
+        Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
     }
     w
 }

@@ -53,7 +53,7 @@ impl Session {
         };
         let unknown = if request.may_look_up() { self.unknown(&produce) } else { Vec::new() };
         if !unknown.is_empty() {
-            return Started::Later(look_up(self.broker.clone(), unknown, request).boxed());
+            return Started::Later(look_up(self.front.broker.clone(), unknown, request).boxed());
         }
         let timeout = u64::try_from(produce.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
         let acks = produce.acks;
@@ -67,7 +67,7 @@ impl Session {
                 Either::Right(stored)
             }
         };
-        let metrics = self.metrics.clone();
+        let metrics = self.front.metrics.clone();
         let outcome = async move { finish(&request, verdicts, stored.await, acks, &metrics) };
         Started::Running { kind: Kind::Produce, outcome: outcome.boxed() }
     }
@@ -76,9 +76,9 @@ impl Session {
         match topic {
             TopicRef::Name(name) => {
                 let name = TopicName::new(name).map_err(|_| None)?;
-                self.broker.find_topic(&name).map(|topic| topic.id).ok_or(Some(Unknown::Name(name)))
+                self.front.broker.find_topic(&name).map(|topic| topic.id).ok_or(Some(Unknown::Name(name)))
             }
-            TopicRef::Id(id) => self.broker.local_topic(id).map(|topic| topic.id).ok_or(Some(Unknown::Id(id))),
+            TopicRef::Id(id) => self.front.broker.local_topic(id).map(|topic| topic.id).ok_or(Some(Unknown::Id(id))),
         }
     }
 
@@ -215,7 +215,7 @@ fn finish(
     encode_response(&mut w, &topics);
     let reply = w.finish();
     metrics.answered(call.api, size, reply.len, request.arrived.elapsed());
-    Outcome::Reply(reply)
+    Outcome::Reply(reply, None)
 }
 
 fn answer_topic<'a>(
