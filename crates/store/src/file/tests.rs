@@ -1,3 +1,4 @@
+use std::io::BufRead;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::sync::Arc;
@@ -182,6 +183,85 @@ async fn processes_share_a_directory() {
     let counter = store.get(&Key::new("counter"), None).await.value.unwrap();
     assert_eq!(counter.bytes, (PROCESSES * STEPS).to_string());
     assert_eq!(leftovers(dir.path()), 0);
+}
+
+/// Set for the process that the next test kills.
+const VICTIM: &str = "LAKEBED_TEST_FILE_STORE_VICTIM";
+
+#[tokio::test]
+async fn what_a_killed_process_was_told_is_there_and_nothing_is_there_in_part() {
+    if let Ok(dir) = std::env::var(VICTIM) {
+        return write_until_killed(Path::new(&dir)).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "file::tests::what_a_killed_process_was_told_is_there_and_nothing_is_there_in_part"])
+            .args(["--nocapture"])
+            .env(VICTIM, dir.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = std::io::BufReader::new(victim.stdout.take().unwrap()).lines();
+        let made = |line: String| line.split_once("made ").map(|(_, key)| Key::new(key));
+        let mut keys: Vec<_> = told.by_ref().filter_map(|l| made(l.unwrap())).take(5).collect();
+        assert!(!keys.is_empty(), "it ended by itself");
+        tokio::time::sleep(Duration::from_micros(round * 1_300)).await;
+        victim.kill().unwrap();
+        keys.extend(told.filter_map(|l| made(l.unwrap())));
+        victim.wait().unwrap();
+        let store = open(dir.path()).await;
+        assert_eq!(leftovers(dir.path()), 0);
+        for key in keys {
+            let object = store.get(&key, None).await.value.unwrap_or_else(|e| panic!("{key}: {e}"));
+            assert_eq!(object.bytes, large(&key).to_bytes(), "{key}");
+        }
+    }
+    for entry in std::fs::read_dir(dir.path().join("made")).unwrap() {
+        let key = Key::new(format!("made/{}", entry.unwrap().file_name().to_str().unwrap()));
+        let object = open(dir.path()).await.get(&key, None).await.value.unwrap();
+        assert!(object.bytes == large(&key).to_bytes(), "{key} is there in part");
+    }
+}
+
+fn large(key: &Key) -> Body {
+    Body::new(vec![Bytes::copy_from_slice(key.as_str().as_bytes()); 5_000])
+}
+
+async fn write_until_killed(dir: &Path) {
+    use std::io::Write;
+    let store = open(dir).await;
+    let me = std::process::id();
+    for i in 0.. {
+        let key = Key::new(format!("made/{me}-{i}"));
+        assert!(matches!(store.create(&key, &large(&key)).await.value, Created::Yes));
+        let mut out = std::io::stdout();
+        writeln!(out, "made {key}").and_then(|()| out.flush()).unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs LAKEBED_TEST_SMALL_DISK, a directory on a file system of some MiB"]
+async fn a_full_disk_is_said_and_spoils_nothing() {
+    let dir = std::env::var("LAKEBED_TEST_SMALL_DISK").unwrap();
+    let store = open(Path::new(&dir)).await;
+    let body = Body::new(vec![Bytes::from(vec![7; 100_000]); 2]);
+    let mut kept = Vec::new();
+    let (full, fault) = loop {
+        let key = probe(Env::system().entropy.u64(), "fill");
+        match store.create(&key, &body).await.value {
+            Created::Yes => kept.push(key),
+            Created::Exists => panic!("{key} exists"),
+            Created::Unknown(fault) => break (key, fault),
+        }
+    };
+    assert_eq!(fault.kind, FaultKind::NoSpace, "{fault}");
+    assert!(fault.message.contains("free some space"), "{fault}");
+    assert_eq!(leftovers(Path::new(&dir)), 0);
+    assert!(matches!(store.get(&full, None).await.value, Err(ReadError::NotFound)));
+    for key in kept {
+        assert_eq!(store.get(&key, None).await.value.unwrap().bytes, body.to_bytes());
+    }
 }
 
 async fn race(dir: &Path) {

@@ -106,7 +106,9 @@ fn of_silence<E>(error: &SdkError<E>, place: &Where) -> Fault
 where
     E: std::error::Error + 'static,
 {
-    let why = chain(error);
+    use std::error::Error as _;
+    // The client's own word for it ("dispatch failure") helps nobody.
+    let why = error.source().map_or_else(|| chain(error), chain);
     let credentials = why.to_ascii_lowercase().contains("credentials");
     let endpoint = &place.endpoint;
     let (kind, message) = match error {
@@ -115,7 +117,7 @@ where
             let hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role";
             (FaultKind::Denied, format!("no usable AWS credentials ({why}): {hint}"))
         }
-        SdkError::DispatchFailure(failure) if failure.is_user() => {
+        SdkError::DispatchFailure(failure) if failure.is_user() || why.contains("not a valid URI") => {
             (FaultKind::Other, format!("cannot send to {endpoint} ({why}): correct AWS_ENDPOINT_URL"))
         }
         SdkError::DispatchFailure(_) => {
@@ -127,16 +129,21 @@ where
     Fault { kind, message }
 }
 
-/// An error with its causes, each told once.
+/// An error with its causes on one line, each told once.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut told = error.to_string();
+    let mut told = first_line(error);
     let mut cause = error.source();
     while let Some(next) = cause {
-        let next_told = next.to_string();
+        let next_told = first_line(next);
         if !told.contains(&next_told) {
             told = format!("{told}: {next_told}");
         }
         cause = next.source();
     }
     told
+}
+
+fn first_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let told = error.to_string();
+    told.lines().next().unwrap_or_default().trim_end_matches("Attempted:").trim_end_matches([' ', '.', ':']).to_owned()
 }

@@ -314,6 +314,78 @@ async fn opening_finds_out_whether_checksums_are_verified() {
     assert_eq!(down.store().check(&env).await.unwrap_err().kind, FaultKind::Throttled);
 }
 
+/// Set for the process that the next tests start: its environment is the case.
+const CHILD: &str = "LAKEBED_TEST_S3_OPEN";
+
+/// What opening `s3://bucket/p` says with nothing in the environment but `vars`.
+async fn open_with(vars: &[(&str, &str)]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "s3::tests::settings_come_from_the_environment", "--nocapture"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env(CHILD, "1")
+        .envs(vars.iter().copied())
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = text.lines().find_map(|l| l.split_once("opening: ")).map(|(_, said)| said.to_owned());
+    said.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[tokio::test]
+async fn settings_come_from_the_environment() {
+    if std::env::var_os(CHILD).is_some() {
+        let opened = S3Store::open("bucket", "p", &Env::system()).await;
+        return println!("opening: {}", opened.err().map_or("fine".into(), |e| e.to_string()));
+    }
+    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let acts = || vec![error("404 Not Found", "NoSuchKey"), error("400 Bad Request", "BadDigest")];
+    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+        let server = Canned::start(acts()).await;
+        assert_eq!(open_with(&[KEYS[0], KEYS[1], (variable, &server.endpoint)]).await, "fine");
+        let head = server.requests.lock()[0].0.clone();
+        assert!(head.starts_with("get /bucket/p/format"), "not path style: {head}");
+        assert!(head.contains("credential=id/") && head.contains("/us-east-1/s3/"), "{head}");
+    }
+    let server = Canned::start(acts()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let endpoint = &server.endpoint;
+    let config =
+        format!("[profile p]\nregion = eu-north-1\nservices = s\n[services s]\ns3 =\n  endpoint_url = {endpoint}\n");
+    let config = file("config", config);
+    let credentials = file("credentials", "[p]\naws_access_key_id = x\naws_secret_access_key = y\n".into());
+    let profile = [("AWS_PROFILE", "p"), ("AWS_CONFIG_FILE", &config), ("AWS_SHARED_CREDENTIALS_FILE", &credentials)];
+    assert_eq!(open_with(&profile).await, "fine");
+    let head = server.requests.lock()[0].0.clone();
+    assert!(head.starts_with("get /bucket/p/format"), "not path style: {head}");
+    assert!(head.contains("credential=x/") && head.contains("/eu-north-1/s3/"), "{head}");
+}
+
+#[tokio::test]
+async fn missing_settings_are_named() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = format!("http://{free}");
+    let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    for (vars, hint) in [
+        (vec![], "set AWS_REGION"),
+        (vec![("AWS_REGION", "eu-west-1")], "set AWS_ACCESS_KEY_ID"),
+        (vec![("AWS_ENDPOINT_URL", nobody.as_str())], "set AWS_ACCESS_KEY_ID"),
+        (vec![keys[0], keys[1], ("AWS_ENDPOINT_URL", &nobody)], "check the network and AWS_ENDPOINT_URL"),
+        (vec![keys[0], keys[1], ("AWS_ENDPOINT_URL", "127.0.0.1:9")], "correct AWS_ENDPOINT_URL"),
+    ] {
+        let said = open_with(&vars).await;
+        assert!(said.contains(hint), "{vars:?}: {said}");
+    }
+}
+
 fn live() -> (String, String) {
     let endpoint = std::env::var("LAKEBED_TEST_S3_ENDPOINT").expect("set LAKEBED_TEST_S3_ENDPOINT");
     (endpoint, std::env::var("LAKEBED_TEST_S3_BUCKET").unwrap_or_else(|_| "lakebed".into()))
