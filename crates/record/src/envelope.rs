@@ -110,10 +110,8 @@ pub fn seal(kind: Kind, feature_level: u16, body: &[u8], payload_len: u64, paylo
 
 /// Reads the header from the first bytes of an object.
 pub fn open(kind: Kind, bytes: &[u8]) -> Result<Header, FormatError> {
-    let head: &[u8; HEADER_LEN] = bytes
-        .get(..HEADER_LEN)
-        .and_then(|b| b.try_into().ok())
-        .ok_or(FormatError::Short(bytes.len() as u64))?;
+    let head: &[u8; HEADER_LEN] =
+        bytes.get(..HEADER_LEN).and_then(|b| b.try_into().ok()).ok_or(FormatError::Short(bytes.len() as u64))?;
     if head[..4] != MAGIC || head[4] != kind.byte() {
         return Err(FormatError::Magic(kind));
     }

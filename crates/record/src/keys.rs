@@ -15,7 +15,10 @@ impl Key {
     pub fn new(key: impl AsRef<str>) -> Key {
         let key = key.as_ref();
         let fine = |s: &str| {
-            !s.is_empty() && s != "." && s != ".." && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            !s.is_empty()
+                && s != "."
+                && s != ".."
+                && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         assert!(key.split('/').all(fine), "not an object key: {key:?}");
         Key(key.into())

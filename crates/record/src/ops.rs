@@ -253,12 +253,16 @@ pub enum GroupOutcome {
 pub enum OpOutcome {
     /// node down, tombstones, feature level, expiry: done, as far as it applied.
     Done,
-    NodeUp { broker_id: crate::BrokerId },
+    NodeUp {
+        broker_id: crate::BrokerId,
+    },
     /// The fence lies outside the admission window (node up, append with a segment).
     OutsideWindow,
     TopicCreated,
     /// Another topic has the name.
-    TopicExists { topic_id: crate::TopicId },
+    TopicExists {
+        topic_id: crate::TopicId,
+    },
     TopicDeleted,
     UnknownTopic,
     ProducerId(i64),
@@ -272,9 +276,15 @@ pub enum OpOutcome {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
-    Appended { base_offset: i64, log_start_offset: i64 },
+    Appended {
+        base_offset: i64,
+        log_start_offset: i64,
+    },
     /// These sequence numbers were appended before, at this offset.
-    Duplicate { base_offset: i64, log_start_offset: i64 },
+    Duplicate {
+        base_offset: i64,
+        log_start_offset: i64,
+    },
     UnknownPartition,
     /// The sequence number is neither the next nor one of the last five batches.
     OutOfOrderSequence,
