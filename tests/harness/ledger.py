@@ -17,22 +17,24 @@ class Ledger:
         else:
             self.unknown[value] += 1
 
+    def add(self, other):
+        """Another producer's records of the same topic."""
+        for partition, records in other.acknowledged.items():
+            self.acknowledged[partition] += records
+        self.unknown += other.unknown
+        self.sent += other.sent
+
     @property
     def count(self):
         return sum(map(len, self.acknowledged.values()))
 
 
-class Doubles:
-    """What a producer without idempotence may cause by its own retries."""
-    REFUSED, ALLOWED = "refused", "allowed"
-
-
-def compare(ledger, read, doubles=Doubles.REFUSED):
+def compare(ledger, read):
     """`read`: partition -> [(offset, value)] of everything in the topic, as a reader saw it. Raises AssertionError.
 
     Every acknowledged record stands at its acknowledged offset with its value; offsets run on from 0 without a hole; no
-    record is there that was not sent; with REFUSED none is there twice; and records of one partition come in the order in
-    which they were sent (values sort as they were sent).
+    record is there that was not sent; none is there twice; and those of one producer and partition stand in the order in
+    which they were sent. Values sort as they were sent; what stands before a `-` names the producer.
     """
     for partition, acknowledged in ledger.acknowledged.items():
         found = dict(read.get(partition, []))
@@ -46,9 +48,16 @@ def compare(ledger, read, doubles=Doubles.REFUSED):
         assert offsets == list(range(len(offsets))), f"partition {partition}: offsets do not run on from 0"
         strangers = [v for _, v in records if v not in everything and not ledger.unknown[v]]
         assert not strangers, f"partition {partition}: {len(strangers)} records were never sent, first {strangers[0]}"
-        if doubles == Doubles.REFUSED:
-            values = [v for _, v in records]
-            twice = [v for v, n in collections.Counter(values).items() if n > 1]
-            assert not twice, f"partition {partition}: {len(twice)} records are there twice, first {twice[0]}"
-            assert values == sorted(values), f"partition {partition}: records are not in the order of their sending"
+        twice = [v for v, n in collections.Counter(v for _, v in records).items() if n > 1]
+        assert not twice, f"partition {partition}: {len(twice)} records are there twice, first {twice[0]}"
+        for name, values in by_producer(records).items():
+            moved = next(((a, b) for a, b in zip(values, values[1:]) if a > b), None)
+            assert moved is None, f"partition {partition}, producer {name!r}: not in the order of their sending: {moved}"
     return f"{ledger.count} acknowledged, {sum(ledger.unknown.values())} without an answer, {sum(map(len, read.values()))} read"
+
+
+def by_producer(records):
+    found = collections.defaultdict(list)
+    for _, value in records:
+        found[value.rpartition(b"-")[0] if isinstance(value, bytes) else None].append(value)
+    return found

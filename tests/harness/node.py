@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTENING = re.compile(r"listening (kafka|http) (\S+:(\d+))$")
@@ -43,18 +45,17 @@ class Node:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env,
                                         text=True, errors="replace", preexec_fn=preexec)
         self.lines = queue.Queue()
-        self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
-        self.reader.start()
+        threading.Thread(target=self._read, args=(self.process.stderr, self.lines), daemon=True).start()
         self._await_ready(time.monotonic() + timeout)
         return self
 
-    def _read(self, pipe):
+    def _read(self, pipe, lines):
         with open(self.log or os.devnull, "a") as log:
             for line in pipe:
                 log.write(line)
                 log.flush()
-                self.lines.put(line.rstrip("\n"))
-        self.lines.put(None)
+                lines.put(line.rstrip("\n"))
+        lines.put(None)
 
     def _await_ready(self, deadline):
         seen = []
@@ -92,6 +93,19 @@ class Node:
         assert code == 0, f"left with {code} after SIGTERM"
         assert took <= timeout, f"took {took:.1f} s to leave after SIGTERM"
         return took
+
+    def get(self, path):
+        """Status and text of one of its pages."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name):
+        """The sum over all labels."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{name}[{{ ]", line)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)

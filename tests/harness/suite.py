@@ -27,12 +27,14 @@ class Suite:
             self.passed += 1
             print(f"passed   {name} ({time.monotonic() - started:.1f} s)" + (f": {said}" if said else ""), flush=True)
 
-    def bites(self, name, run, *args):
-        """A case that must fail: proof that this suite can."""
+    def bites(self, name, run, *args, says=""):
+        """A case that must fail, and say `says`: proof that this suite can."""
         def inverted():
             try:
                 run(*args)
             except AssertionError as caught:
+                if says not in str(caught):
+                    raise
                 return f"caught, as it must be: {str(caught).splitlines()[0][:100]}"
             raise AssertionError("this wrong expectation was met: the suite cannot fail")
         self.case(f"{name} (must be caught)", inverted)

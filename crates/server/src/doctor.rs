@@ -17,7 +17,8 @@ pub async fn doctor(args: DoctorArgs) -> Result<()> {
     for promise in &report.kept {
         println!("ok     {promise}");
     }
-    println!("clock  the store's is {} ms ahead of this machine's", report.clock_offset_ms);
+    let side = if report.clock_offset_ms < 0 { "behind" } else { "ahead of" };
+    println!("clock  the store's is {} ms {side} this machine's", report.clock_offset_ms.unsigned_abs());
     for note in &report.notes {
         println!("note   {note}");
     }

@@ -1,0 +1,59 @@
+"""Where the nodes under test keep their data."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+from harness.node import ROOT, Node
+
+
+class Stores:
+    def __init__(self, folder, name, url, env=None, args=()):
+        self.folder, self.name, self.url, self.env, self.args, self.count = folder, name, url, env, args, 0
+
+    def node(self, *args):
+        self.count += 1
+        return Node(self.url, [*self.args, *args], self.env, log=f"{self.folder}/{self.name}-{self.count}.log")
+
+
+def FileStores(folder, name):
+    return Stores(folder, f"file-{name}", f"file://{folder}/{name}")
+
+
+def MemoryStores(folder):
+    """Forgets everything when its node dies; topics come back as clients ask for them."""
+    return Stores(folder, "memory", "memory://", args=("--default-partitions", "3"))
+
+
+class LocalStack:
+    """One server for the whole suite, on a port of its own; started when first needed."""
+
+    env, state = None, None
+
+    @classmethod
+    def up(cls, folder):
+        if cls.env is None:
+            cls.state = {**os.environ, "LOCALSTACK_STATE": f"{folder}/localstack"}
+            said = subprocess.run([ROOT / "localstack" / "up"], env=cls.state, stdout=subprocess.PIPE, text=True, check=True)
+            cls.env = dict(re.findall(r"^export (\w+)=(.*)$", said.stdout, re.M))
+        return cls.env
+
+    @classmethod
+    def address(cls, folder):
+        host, port = re.match(r"http://\[?([^\]]*?)\]?:(\d+)$", cls.up(folder)["AWS_ENDPOINT_URL"]).groups()
+        return host, int(port)
+
+    @classmethod
+    def bucket(cls, folder, name, env=None):
+        return Stores(folder, f"s3-{name}", f"s3://lakebed/{name}", {**cls.up(folder), **(env or {})})
+
+    @classmethod
+    def down(cls):
+        if cls.env is not None:
+            subprocess.run([ROOT / "localstack" / "down"], env=cls.state, check=True)
+            cls.env = None
+
+
+def directory_size(path):
+    return sum(f.stat().st_size for f in pathlib.Path(path).rglob("*") if f.is_file())

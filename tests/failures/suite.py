@@ -1,0 +1,129 @@
+"""Real processes, and what happens to them: killed, paused, in company, without a store, without space.
+
+Truth is the ledger of a foreign producer (librdkafka), never the node's own answer.
+"""
+
+import os
+import pathlib
+import random
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import confluent_kafka
+
+from harness.ledger import compare
+from harness.load import IDEMPOTENT, PLAIN, Producing, Reading, create, read_all, saw_the_truth
+from harness.node import Node
+from harness.suite import Suite, finish
+
+import no_space
+import store_away
+from stores import FileStores, LocalStack, MemoryStores
+
+SECONDS = float(os.environ.get("LAKEBED_FAILURES_SECONDS", "30"))
+SEED = int(os.environ.get("LAKEBED_FAILURES_SEED", "0")) or random.randrange(1 << 32)
+
+
+def kill_loop(store, settings, seconds=SECONDS):
+    """kill -9 and start again, in a loop, under load."""
+    dice, node = random.Random(SEED), store.node()
+    with node:
+        create(node.bootstrap, "load")
+        producing, reading = Producing("p", node.bootstrap, "load", settings), Reading(node.bootstrap, "load")
+        producing.start()
+        reading.start()
+        kills, until = 0, time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(0.2, 2.0))
+            node.kill()
+            time.sleep(dice.choice([0, 0, 0.3]))
+            node.start()
+            kills += 1
+        ledger = producing.finish()
+        seen = reading.finish()
+        final = read_all(node.bootstrap, "load")
+        said = compare(ledger, final)
+        saw_the_truth(seen, final)
+        node.stop()
+    assert ledger.count > 1000 and kills >= seconds / 5, f"{kills} kills, {ledger.count} acknowledged: too few to mean anything"
+    return f"{kills} kills; {said}; errors {dict(producing.codes)}"
+
+
+def two_nodes(store, seconds=SECONDS * 1.5):
+    """Producers and readers on both of two nodes, one producer that moves between them, while they are killed, paused and
+    stopped in turn."""
+    dice, nodes = random.Random(SEED), [store.node(), store.node()]
+    with nodes[0], nodes[1]:
+        both = ",".join(n.bootstrap for n in nodes)
+        create(nodes[0].bootstrap, "load")
+        producing = [Producing(name, at, "load", settings, rate=700) for name, at, settings in (
+            ("a", nodes[0].bootstrap, IDEMPOTENT), ("b", nodes[1].bootstrap, IDEMPOTENT),
+            ("c", nodes[0].bootstrap, PLAIN), ("m", both, IDEMPOTENT))]
+        reading = [Reading(n.bootstrap, "load") for n in nodes] + [Reading(both, "load")]
+        for thread in producing + reading:
+            thread.start()
+        done, until = {"killed": 0, "paused": 0, "stopped": 0}, time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(0.5, 2.0))
+            node, what = dice.choice(nodes), dice.choice(["killed", "killed", "paused", "stopped"])
+            done[what] += 1
+            if what == "paused":
+                node.pause()
+                time.sleep(dice.uniform(0.5, 4))
+                node.resume()
+                continue
+            node.kill() if what == "killed" else node.stop()
+            time.sleep(dice.choice([0, 1]))
+            node.start()
+        ledgers = [p.finish() for p in producing]
+        seen = [r.finish() for r in reading]
+        final = read_all(nodes[1].bootstrap, "load")
+        assert final == read_all(nodes[0].bootstrap, "load"), "the two nodes show different logs"
+        total = ledgers[0]
+        for other in ledgers[1:]:
+            total.add(other)
+        said = compare(total, final)
+        for view in seen:
+            saw_the_truth(view, final)
+        for node in nodes:
+            node.stop()
+    assert total.count > 1000, f"only {total.count} acknowledged"
+    return f"{done}; {said}"
+
+
+def main(names):
+    with tempfile.TemporaryDirectory(prefix="lakebed-failures-") as folder:
+        cases = {
+            "kill-file-plain": lambda: kill_loop(FileStores(folder, "kp"), PLAIN),
+            "kill-file-idempotent": lambda: kill_loop(FileStores(folder, "ki"), IDEMPOTENT),
+            "kill-s3-plain": lambda: kill_loop(LocalStack.bucket(folder, "kp"), PLAIN),
+            "kill-s3-idempotent": lambda: kill_loop(LocalStack.bucket(folder, "ki"), IDEMPOTENT),
+            "two-nodes-file": lambda: two_nodes(FileStores(folder, "two")),
+            "two-nodes-s3": lambda: two_nodes(LocalStack.bucket(folder, "two")),
+            "store-away": lambda: store_away.store_away(folder),
+            "no-space": lambda: no_space.no_space(folder),
+        }
+        assert not set(names) - set(cases), f"known are {', '.join(cases)}"
+        suite = Suite("failures", f"(seed {SEED}; librdkafka {confluent_kafka.libversion()[0]})")
+        if not names:
+            suite.bites("a store that forgets", kill_loop, MemoryStores(folder), PLAIN, 6, says="not where they were said to be")
+        for name in names or cases:
+            suite.case(name, cases[name])
+        if suite.failed:
+            show_logs(folder)
+        LocalStack.down()
+    finish("failures", [suite.close()])
+
+
+def show_logs(folder):
+    """The temporary folder goes; what the nodes said must not."""
+    for log in sorted(pathlib.Path(folder).glob("*.log")):
+        print(f"--- last lines of {log.name}")
+        print("".join(log.open().readlines()[-15:]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

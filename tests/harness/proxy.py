@@ -1,0 +1,62 @@
+"""A TCP proxy on the loopback that can go away: refuse, or take everything and answer nothing."""
+
+import asyncio
+import contextlib
+import threading
+
+PASS, REFUSE, HANG = "pass", "refuse", "hang"
+
+
+class Proxy:
+    def __init__(self, host, port):
+        self.target, self.mode = (host, port), PASS
+        self.loop, self.open = asyncio.new_event_loop(), set()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.server = self._call(self._listen(0))
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    def _call(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    async def _listen(self, port):
+        return await asyncio.start_server(self._serve, "127.0.0.1", port)
+
+    def set(self, mode):
+        self._call(self._set(mode))
+
+    async def _set(self, mode):
+        before, self.mode = self.mode, mode
+        if before == REFUSE:
+            self.server = await self._listen(self.port)
+        if mode == REFUSE:
+            self.server.close()
+        if mode != PASS:
+            # Whatever is under way is lost, some of it after it arrived.
+            for writer in list(self.open):
+                writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        self.open.add(writer)
+        try:
+            if self.mode == HANG:
+                while await reader.read(65536):
+                    pass
+                return
+            up_reader, up_writer = await asyncio.open_connection(*self.target)
+            self.open.add(up_writer)
+            await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
+        except OSError:
+            pass
+        finally:
+            self.open.discard(writer)
+            writer.close()
+
+    async def _pump(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if self.mode != PASS:
+                    break
+                writer.write(data)
+                await writer.drain()
+        self.open.discard(writer)
+        writer.close()
