@@ -35,11 +35,6 @@ const MAX_QUERIES: usize = 4;
 const MAX_UNSENT: usize = 1 << 20;
 /// After so many bytes read without a pause, others get their turn.
 const YIELD_AFTER: usize = 1 << 20;
-/// A peer in the middle of a request or of a reply that does not move for so long is gone.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
-
-/// A connection that ends waits so long for the next reply that is still due.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// Who answers requests: one per connection.
 pub(crate) trait Handler: Send {
@@ -119,8 +114,13 @@ pub(crate) enum Closed {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// The largest request, in bytes.
     pub max_frame: usize,
+    /// A connection on which nothing happens ends after so long.
     pub idle: Duration,
+    /// A peer in the middle of a request or of a reply that does not move for so long is gone; and so long a connection
+    /// that ends waits for the next reply that is still due.
+    pub stalled: Duration,
 }
 
 struct UnderWay {
@@ -373,18 +373,18 @@ impl<H: Handler> Connection<H> {
     }
 
     fn next_check(&self) -> Instant {
-        Instant::now() + (STALLED_AFTER / 2).min(self.limits.idle)
+        Instant::now() + (self.limits.stalled / 2).min(self.limits.idle)
     }
 
     fn check_progress(&mut self, reads: bool) -> Result<(), Closed> {
         let still = self.moved.elapsed();
-        if still >= LINGER
+        if still >= self.limits.stalled
             && let Some(closed) = self.ending.take()
         {
             return Err(closed);
         }
         let in_request = reads && self.frames.next() != Ok(Next::Nothing);
-        if still >= STALLED_AFTER && (in_request || !self.outbox.is_empty()) {
+        if still >= self.limits.stalled && (in_request || !self.outbox.is_empty()) {
             return Err(Closed::Stalled);
         }
         if still >= self.limits.idle && self.is_done() {
@@ -398,3 +398,6 @@ impl<H: Handler> Connection<H> {
 pub(crate) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,3 +191,6 @@ impl Frames {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use crate::peer::{Foreign, http_answer};
 
 /// After an error that accepting again at once would only repeat, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a peer may stand still in the middle of a request or of a reply.
+const STALLED: Duration = Duration::from_secs(60);
 /// A connection that is closed gets so long to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// One part in so many of what requests may take, replies to Fetch may take.
@@ -102,7 +104,7 @@ impl Server {
         metrics.opened();
         // Replies are written whole: nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
-        let limits = Limits { max_frame: self.config.max_request_bytes, idle: self.config.max_idle };
+        let limits = Limits { max_frame: self.config.max_request_bytes, idle: self.config.max_idle, stalled: STALLED };
         let session = Session::new(self.front.clone(), peer);
         let connection = Connection::new(socket, session, broker.memory().clone(), limits, shutdown.clone());
         let (closed, mut socket) = Box::pin(connection.run()).await;

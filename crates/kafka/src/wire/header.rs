@@ -17,7 +17,8 @@ impl<'a> RequestHeader<'a> {
     pub fn decode(frame: &'a [u8]) -> Result<(Self, &'a [u8])> {
         let mut r = Reader::new(frame, 0, false);
         let (api_key, api_version, correlation_id) = (r.i16()?, r.i16()?, r.i32()?);
-        let flexible = ApiKey::from_wire(api_key).is_some_and(|api| api.served().is_flexible(api_version));
+        let served = ApiKey::from_wire(api_key).map(ApiKey::served).filter(|row| row.serves(api_version));
+        let flexible = served.is_some_and(|row| row.is_flexible(api_version));
         let mut r = Reader::new(r.rest(), api_version, flexible);
         let client_id = r.old_nullable_string()?;
         r.tags()?;

@@ -1,0 +1,322 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// What a test decides about each request, by the number in its first four bytes.
+#[derive(Clone, Default)]
+struct Script {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    started: Vec<u32>,
+    open: HashMap<u32, oneshot::Sender<Outcome>>,
+    /// Requests that wait first, and what ends their wait.
+    later: HashMap<u32, oneshot::Receiver<()>>,
+    produces: Vec<u32>,
+    waiting: Vec<bool>,
+}
+
+impl Script {
+    fn started(&self) -> Vec<u32> {
+        self.inner.lock().unwrap().started.clone()
+    }
+
+    async fn until_started(&self, n: usize) {
+        while self.started().len() < n {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn finish(&self, number: u32, outcome: Outcome) {
+        let open = self.inner.lock().unwrap().open.remove(&number).expect("it was started");
+        let _ = open.send(outcome);
+    }
+
+    fn reply(&self, number: u32) {
+        self.finish(number, reply(&number.to_be_bytes()));
+    }
+}
+
+fn reply(bytes: &[u8]) -> Outcome {
+    let piece = Bytes::copy_from_slice(bytes);
+    Outcome::Reply(Reply { len: piece.len(), pieces: vec![piece] }, None)
+}
+
+impl Handler for Script {
+    fn start(&mut self, request: Admitted) -> Started {
+        let number = u32::from_be_bytes(request.frame.bytes[..4].try_into().unwrap());
+        let mut inner = self.inner.lock().unwrap();
+        if let Some(wait) = inner.later.remove(&number) {
+            return Started::Later(Box::pin(async move {
+                let _ = wait.await;
+                request
+            }));
+        }
+        inner.started.push(number);
+        let (send, receive) = oneshot::channel();
+        inner.open.insert(number, send);
+        let kind = if inner.produces.contains(&number) { Kind::Produce } else { Kind::Query };
+        let outcome = async move {
+            let outcome = receive.await.unwrap_or(Outcome::NoReply);
+            drop(request);
+            outcome
+        };
+        Started::Running { kind, outcome: outcome.boxed() }
+    }
+
+    fn set_waiting(&mut self, waiting: bool) {
+        self.inner.lock().unwrap().waiting.push(waiting);
+    }
+}
+
+struct Served {
+    client: TcpStream,
+    script: Script,
+    ended: tokio::task::JoinHandle<Closed>,
+    stop: watch::Sender<bool>,
+}
+
+const LIMITS: Limits = Limits { max_frame: 8 << 20, idle: Duration::from_secs(600), stalled: Duration::from_secs(60) };
+
+async fn serve(script: Script, memory: MemoryBudget) -> Served {
+    serve_within(LIMITS, script, memory).await
+}
+
+async fn serve_within(limits: Limits, script: Script, memory: MemoryBudget) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    let (stop, shutdown) = watch::channel(false);
+    let connection = Connection::new(socket, script.clone(), memory, limits, shutdown);
+    let ended = tokio::spawn(async move { connection.run().await.0 });
+    Served { client, script, ended, stop }
+}
+
+async fn served() -> Served {
+    serve(Script::default(), MemoryBudget::new(1 << 20)).await
+}
+
+fn request(number: u32, size: usize) -> Vec<u8> {
+    let mut bytes = (size as i32).to_be_bytes().to_vec();
+    bytes.extend(number.to_be_bytes());
+    bytes.resize(4 + size, 0);
+    bytes
+}
+
+impl Served {
+    async fn send(&mut self, requests: impl IntoIterator<Item = (u32, usize)>) {
+        let bytes: Vec<u8> = requests.into_iter().flat_map(|(number, size)| request(number, size)).collect();
+        self.client.write_all(&bytes).await.unwrap();
+    }
+
+    async fn next_reply(&mut self) -> u32 {
+        self.client.read_u32().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn replies_keep_the_order_of_the_requests() {
+    let mut s = served().await;
+    s.script.inner.lock().unwrap().produces = (0..10).collect();
+    s.send((0..10).map(|n| (n, 20))).await;
+    s.script.until_started(10).await;
+    assert_eq!(s.script.started(), (0..10).collect::<Vec<_>>(), "all are started before one is answered");
+    for n in [3, 9, 1, 0, 2, 4, 8, 7, 6, 5] {
+        s.script.reply(n);
+    }
+    for n in 0..10 {
+        assert_eq!(s.next_reply().await, n);
+    }
+}
+
+#[tokio::test]
+async fn without_a_reply_the_next_one_follows() {
+    let mut s = served().await;
+    s.send([(1, 8), (2, 8), (3, 8)]).await;
+    s.script.until_started(3).await;
+    s.script.finish(2, Outcome::NoReply);
+    s.script.reply(3);
+    s.script.reply(1);
+    assert_eq!((s.next_reply().await, s.next_reply().await), (1, 3));
+    s.send([(4, 8)]).await;
+    s.script.until_started(4).await;
+    s.script.finish(4, Outcome::Close(Closed::Unanswerable("no".into())));
+    assert!(matches!(s.ended.await.unwrap(), Closed::Unanswerable(_)));
+    assert_eq!(s.client.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_has_to_wait_keeps_its_place() {
+    let script = Script::default();
+    let (go, wait) = oneshot::channel();
+    script.inner.lock().unwrap().later.insert(2, wait);
+    let mut s = serve(script, MemoryBudget::new(1 << 20)).await;
+    s.send([(1, 8), (2, 8), (3, 8)]).await;
+    s.script.until_started(1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(s.script.started(), [1], "nothing overtakes a request that has to wait");
+    s.script.reply(1);
+    assert_eq!(s.next_reply().await, 1, "but what was before it is answered");
+    go.send(()).unwrap();
+    s.script.until_started(3).await;
+    assert_eq!(s.script.started(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn without_memory_the_socket_is_not_read() {
+    let budget = MemoryBudget::new(300_000);
+    let mut s = serve(Script::default(), budget.clone()).await;
+    s.script.inner.lock().unwrap().produces = vec![1, 2, 3];
+    s.send([(1, 200_000), (2, 200_000)]).await;
+    s.script.until_started(1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(s.script.started(), [1]);
+    assert!(budget.is_exhausted() && budget.used() >= 200_000);
+    s.script.reply(1);
+    assert_eq!(s.next_reply().await, 1);
+    s.script.until_started(2).await;
+    s.script.reply(2);
+    assert_eq!(s.next_reply().await, 2);
+    while budget.used() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn small_requests_are_free_up_to_a_point() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut s = serve(Script::default(), budget.clone()).await;
+    s.script.inner.lock().unwrap().produces = (0..100).collect();
+    s.send((0..6).map(|n| (n, 10_000))).await;
+    s.script.until_started(6).await;
+    assert_eq!(budget.used(), 0);
+    s.send((6..100).map(|n| (n, 10_000))).await;
+    s.script.until_started(100).await;
+    assert!(budget.used() > 90 * 10_000, "{}", budget.used());
+}
+
+#[tokio::test]
+async fn queries_are_few_at_a_time() {
+    let mut s = served().await;
+    s.send((0..10).map(|n| (n, 8))).await;
+    s.script.until_started(MAX_QUERIES).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(s.script.started().len(), MAX_QUERIES);
+    s.script.reply(0);
+    s.script.until_started(MAX_QUERIES + 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_replies_gets_no_more() {
+    let mut s = served().await;
+    s.script.inner.lock().unwrap().produces = (0..100).collect();
+    s.send([(0, 8)]).await;
+    s.script.until_started(1).await;
+    s.script.finish(0, reply(&vec![0; 64 << 20]));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    s.send([(1, 8)]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(s.script.started(), [0]);
+    let mut taken = vec![0; 64 << 20];
+    s.client.read_exact(&mut taken).await.unwrap();
+    s.script.until_started(2).await;
+}
+
+#[tokio::test]
+async fn stopping_answers_what_was_read() {
+    let mut s = served().await;
+    s.send([(1, 8), (2, 8)]).await;
+    s.script.until_started(2).await;
+    s.stop.send(true).unwrap();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(!s.ended.is_finished());
+    s.script.reply(2);
+    s.script.reply(1);
+    assert_eq!((s.next_reply().await, s.next_reply().await), (1, 2));
+    assert!(matches!(s.ended.await.unwrap(), Closed::Stopping));
+}
+
+#[tokio::test]
+async fn stopping_ends_an_idle_connection_at_once() {
+    let s = served().await;
+    s.stop.send(true).unwrap();
+    assert!(matches!(s.ended.await.unwrap(), Closed::Stopping));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_answered() {
+    let mut s = served().await;
+    s.send([(1, 8)]).await;
+    s.client.shutdown().await.unwrap();
+    s.script.until_started(1).await;
+    s.script.reply(1);
+    assert_eq!(s.next_reply().await, 1);
+    assert!(matches!(s.ended.await.unwrap(), Closed::ByPeer));
+}
+
+#[tokio::test]
+async fn half_a_request_is_dropped_with_its_connection() {
+    let mut s = served().await;
+    s.client.write_all(&request(1, 100)[..50]).await.unwrap();
+    s.client.shutdown().await.unwrap();
+    assert!(matches!(s.ended.await.unwrap(), Closed::MidRequest));
+    assert!(s.script.started().is_empty());
+}
+
+#[tokio::test]
+async fn other_protocols_are_told_apart() {
+    for (bytes, expected) in
+        [(&b"GET / HTTP/1.1\r\n\r\n"[..], Foreign::Http), (&[0x16, 3, 1, 2, 0, 1, 0], Foreign::Tls)]
+    {
+        let mut s = served().await;
+        s.client.write_all(bytes).await.unwrap();
+        let closed = s.ended.await.unwrap();
+        assert!(matches!(closed, Closed::Foreign(found) if found == expected), "{closed}");
+    }
+    let mut s = served().await;
+    s.client.write_all(&[0x7f, 0, 0, 0, 1]).await.unwrap();
+    assert!(matches!(s.ended.await.unwrap(), Closed::Malformed(_)));
+}
+
+#[tokio::test]
+async fn the_broker_hears_when_a_client_only_waits() {
+    let mut s = served().await;
+    s.script.inner.lock().unwrap().produces = vec![1, 2];
+    s.send([(1, 8)]).await;
+    s.script.until_started(1).await;
+    let waiting = |s: &Served| s.script.inner.lock().unwrap().waiting.clone();
+    while waiting(&s) != [true] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    s.send([(2, 8)]).await;
+    s.script.until_started(2).await;
+    while waiting(&s) != [true, false, true] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_or_idles_is_let_go() {
+    let short = Duration::from_millis(50);
+    let budget = || MemoryBudget::new(1 << 20);
+    let mut s = serve_within(Limits { stalled: short, ..LIMITS }, Script::default(), budget()).await;
+    s.client.write_all(&request(1, 100)[..50]).await.unwrap();
+    assert!(matches!(s.ended.await.unwrap(), Closed::Stalled));
+    let s = serve_within(Limits { idle: short, ..LIMITS }, Script::default(), budget()).await;
+    assert!(matches!(s.ended.await.unwrap(), Closed::Idle(_)));
+    // One that waits for its reply does neither.
+    let limits = Limits { idle: short, stalled: short, ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), budget()).await;
+    s.send([(1, 8)]).await;
+    tokio::time::sleep(4 * short).await;
+    s.script.reply(1);
+    assert_eq!(s.next_reply().await, 1);
+}

@@ -1,0 +1,107 @@
+//! A node, and a client that says exactly what a test wants it to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, Request};
+use lakebed_broker::{Broker, BrokerConfig, FlushProfile};
+use lakebed_kafka::{KafkaConfig, serve};
+use lakebed_record::batch::BatchBuilder;
+use lakebed_store::env::Env;
+use lakebed_store::memory::MemoryStore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+pub struct Node {
+    pub address: SocketAddr,
+    pub broker: Broker,
+    pub stop: watch::Sender<bool>,
+    pub stopped: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+pub async fn node() -> Node {
+    node_with(|_| {}).await
+}
+
+pub async fn node_with(change: impl FnOnce(&mut BrokerConfig)) -> Node {
+    let env = Env::system();
+    let store = Arc::new(MemoryStore::new(&env));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut config = BrokerConfig::new("broker.example", 4711, 64 << 20);
+    config.flush = FlushProfile::Latency;
+    change(&mut config);
+    let broker = Broker::open(store, env, config).await.unwrap();
+    let (stop, shutdown) = watch::channel(false);
+    let kafka = KafkaConfig { http_address: Some("http://h.example:8080".into()), ..KafkaConfig::default() };
+    let stopped = tokio::spawn(serve(listener, broker.clone(), kafka, shutdown));
+    Node { address, broker, stop, stopped }
+}
+
+impl Node {
+    pub async fn client(&self) -> Client {
+        Client { socket: TcpStream::connect(self.address).await.unwrap(), next: 1 }
+    }
+}
+
+pub struct Client {
+    pub socket: TcpStream,
+    next: i32,
+}
+
+impl Client {
+    pub async fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let id = self.send(version, request).await;
+        self.answer::<R>(version, id).await
+    }
+
+    pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let id = self.next;
+        self.next += 1;
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(id)
+            .with_client_id(Some("test".into()));
+        let mut frame = BytesMut::zeroed(4);
+        header.encode(&mut frame, R::header_version(version)).unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let size = frame.len() as i32 - 4;
+        frame[..4].copy_from_slice(&size.to_be_bytes());
+        self.socket.write_all(&frame).await.unwrap();
+        id
+    }
+
+    pub async fn answer<R: Request>(&mut self, version: i16, id: i32) -> R::Response {
+        let mut frame = self.frame().await.expect("the connection is open");
+        let key = ApiKey::try_from(R::KEY).unwrap();
+        let header = ResponseHeader::decode(&mut frame, key.response_header_version(version)).unwrap();
+        assert_eq!(header.correlation_id, id);
+        let response = R::Response::decode(&mut frame, version).unwrap();
+        assert!(frame.is_empty());
+        response
+    }
+
+    /// `None`: the node has closed the connection.
+    pub async fn frame(&mut self) -> Option<Bytes> {
+        let size = self.socket.read_u32().await.ok()?;
+        let mut frame = vec![0; size as usize];
+        self.socket.read_exact(&mut frame).await.unwrap();
+        Some(frame.into())
+    }
+}
+
+/// A batch of records whose values are the given texts, stamped now.
+pub fn batch(values: &[&str]) -> Bytes {
+    let now = Env::system().clock.wall_ms();
+    batch_at(&values.iter().map(|value| (now, *value)).collect::<Vec<_>>())
+}
+
+pub fn batch_at(records: &[(i64, &str)]) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    records.iter().for_each(|(time, value)| builder.push(*time, None, Some(value.as_bytes()), []));
+    builder.build()
+}

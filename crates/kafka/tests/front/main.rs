@@ -1,0 +1,7 @@
+//! The front end over a broker on a bucket in memory, asked through sockets by another implementation's codec.
+
+mod client;
+mod data;
+mod produce;
+mod protocol;
+mod topics;
