@@ -65,7 +65,8 @@ impl Draft {
             groups: packed,
             assert: self.assert,
         };
-        let (head, crc) = envelope::seal(Kind::Commit, self.feature_level, &body.encode_to_vec(), payload_len, payload_crc);
+        let (head, crc) =
+            envelope::seal(Kind::Commit, self.feature_level, &body.encode_to_vec(), payload_len, payload_crc);
         let payload_start = head.len() as u64;
         let chunks = std::iter::once(head).chain(payload).collect();
         let commit = Commit {

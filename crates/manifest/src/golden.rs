@@ -116,7 +116,12 @@ fn state() -> State {
 #[test]
 fn the_state_hashes_as_ever() {
     let state = state();
-    assert_eq!(state.partition(lakebed_record::TopicPartition::new(lakebed_record::TopicId(TOPIC), 1)).map(|p| p.next_offset()), Some(4));
+    assert_eq!(
+        state
+            .partition(lakebed_record::TopicPartition::new(lakebed_record::TopicId(TOPIC), 1))
+            .map(|p| p.next_offset()),
+        Some(4)
+    );
     fixture("state-hash.txt", format!("{:016x}\n", state.hash()).as_bytes());
 }
 
@@ -153,7 +158,13 @@ fn segments_and_keys_are_as_ever() {
     let golden = fixture("segment.bin", &bytes);
     assert_eq!(envelope::open(Kind::Segment, &golden).expect("reads").total_len(), 134);
     let name = SegmentName { fence: LogTime(1_700_000_000_001), node: NODE, number: 3 };
-    let all = [keys::format(), keys::current(), keys::log(Slot(7)), keys::segment(&name), keys::snapshot_part(Slot(7), NODE, 9)];
+    let all = [
+        keys::format(),
+        keys::current(),
+        keys::log(Slot(7)),
+        keys::segment(&name),
+        keys::snapshot_part(Slot(7), NODE, 9),
+    ];
     let text: String = all.iter().map(|k| format!("{k}\n")).collect();
     fixture("keys.txt", text.as_bytes());
 }

@@ -42,7 +42,9 @@ pub enum OpenError {
         "FORMAT exists but CURRENT does not: the first start was cut short or CURRENT was deleted; if {0} is missing as well, delete FORMAT and start again, else restore CURRENT"
     )]
     NoCurrent(Key),
-    #[error("slot {slot}: its author {author} asserts a state that replay of the log does not give; stop all nodes and compare builds")]
+    #[error(
+        "slot {slot}: its author {author} asserts a state that replay of the log does not give; stop all nodes and compare builds"
+    )]
     Diverged { slot: Slot, author: Incarnation },
     #[error("{0}")]
     Halted(String),

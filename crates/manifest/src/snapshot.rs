@@ -235,3 +235,6 @@ pub async fn read(store: &dyn Store, env: &Env, snapshot: &SnapshotRef) -> Resul
     }
     if state.hash() == index.state_hash { Ok(state) } else { Err(SnapshotError::Hash(key)) }
 }
+
+#[cfg(test)]
+mod tests;

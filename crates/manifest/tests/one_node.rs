@@ -64,8 +64,9 @@ async fn commits_and_survives_restarts() {
     }
     manifest.barrier().await.expect("passes");
     let tp = TopicPartition::new(lakebed_record::TopicId(TOPIC), 1);
-    let (next, entry) =
-        manifest.read(|s| s.partition(tp).map(|p| (p.next_offset(), *p.entry_at(40).expect("an entry")))).expect("exists");
+    let (next, entry) = manifest
+        .read(|s| s.partition(tp).map(|p| (p.next_offset(), *p.entry_at(40).expect("an entry"))))
+        .expect("exists");
     assert_eq!(next, 90);
     assert_eq!((entry.base_offset, entry.offsets, entry.len), (39, 3, 100));
     let DataObject::Inline(slot) = entry.object else { panic!("{entry:?}") };

@@ -267,7 +267,13 @@ impl Task {
         }
     }
 
-    fn applied(&mut self, slot: Slot, changed: &[lakebed_record::TopicPartition], body: Option<lakebed_store::Body>, own: bool) {
+    fn applied(
+        &mut self,
+        slot: Slot,
+        changed: &[lakebed_record::TopicPartition],
+        body: Option<lakebed_store::Body>,
+        own: bool,
+    ) {
         if let Some(body) = body
             && (own || commit::payload_intact(&body.to_bytes()))
         {
@@ -400,7 +406,9 @@ impl Task {
         self.verifying = self.core.wants_verified_time(&self.shared.state.read(), time);
         if let Some(ahead) = self.clock.host_disagrees().filter(|_| self.verifying && !self.config.trust_store_clock) {
             let (ahead, than) = (ahead.abs() / 1000, if ahead > 0 { "ahead of" } else { "behind" });
-            return self.halt(format!("this host's clock is {ahead} s {than} the object store's: set it (NTP) and start again"));
+            return self.halt(format!(
+                "this host's clock is {ahead} s {than} the object store's: set it (NTP) and start again"
+            ));
         }
         if !self.verifying || time.now < self.next_verify {
             return;

@@ -48,17 +48,35 @@ pub struct Config {
 /// What the shell is to do.
 #[derive(Debug)]
 pub enum Action {
-    Put { slot: Slot, body: Body, op: u64 },
-    Get { slot: Slot, op: u64 },
-    Head { slot: Slot, op: u64 },
+    Put {
+        slot: Slot,
+        body: Body,
+        op: u64,
+    },
+    Get {
+        slot: Slot,
+        op: u64,
+    },
+    Head {
+        slot: Slot,
+        op: u64,
+    },
     /// A slot was applied; `body` if this node holds the whole object.
-    Applied { slot: Slot, changed: Vec<TopicPartition>, body: Option<Body>, own: bool },
+    Applied {
+        slot: Slot,
+        changed: Vec<TopicPartition>,
+        body: Option<Body>,
+        own: bool,
+    },
     Resolve(Resolved),
     BarrierPassed(u64),
     /// This incarnation applies no more: everything pending is answered with a retriable error, and a new one begins.
     Fenced,
     /// A state hash differs: replay from a snapshot, and stop if that does not help.
-    Diverged { slot: Slot, author: Incarnation },
+    Diverged {
+        slot: Slot,
+        author: Incarnation,
+    },
     /// Serving on would be wrong; an operator has to look.
     Halt(String),
 }
@@ -207,8 +225,7 @@ impl Core {
 
     #[cfg(test)]
     pub fn describe(&self) -> String {
-        let flights: Vec<_> =
-            self.flights.iter().map(|(s, f)| (s.0, f.step, f.groups_carried())).collect();
+        let flights: Vec<_> = self.flights.iter().map(|(s, f)| (s.0, f.step, f.groups_carried())).collect();
         let gets: Vec<_> = self.gets.iter().map(|(s, g)| (s.0, g.op, g.retry_at)).collect();
         format!(
             "next to send {} of {}, serial until {}, flights {flights:?}, foreign {:?}, gets {gets:?}, ahead {}, stopped {}",
@@ -226,14 +243,8 @@ impl Core {
         let number = self.next_number;
         self.next_number += 1;
         let inline_len = inline.iter().map(|b| b.len() as u64).sum();
-        let group = Group {
-            incarnation: self.me.0,
-            number,
-            principal: String::new(),
-            ops,
-            inline_start: 0,
-            inline_len,
-        };
+        let group =
+            Group { incarnation: self.me.0, number, principal: String::new(), ops, inline_start: 0, inline_len };
         self.groups.insert(number, Pending { group, inline, submitted: now });
         number
     }
@@ -266,7 +277,9 @@ impl Core {
 
     pub fn on_put(&mut self, slot: Slot, op: u64, outcome: &Created, now: Duration) {
         let confirm = self.config.confirm_length;
-        let Some(flight) = self.flights.get_mut(&slot).filter(|f| f.op == op && f.step == Step::Putting) else { return };
+        let Some(flight) = self.flights.get_mut(&slot).filter(|f| f.op == op && f.step == Step::Putting) else {
+            return;
+        };
         flight.step = match outcome {
             Created::Yes if confirm => Step::Confirming,
             Created::Yes => Step::Stored,
@@ -332,10 +345,15 @@ impl Core {
             self.counters.vanished += 1;
             tracing::error!(%slot, "the store answered 412 to a PUT and then 404 to a GET of the same slot; trying again");
         }
-        if slot == state.slot().next() {
+        let next = state.slot().next();
+        if slot == next {
             self.ahead = 0;
             self.burst = 1;
             self.pass_barriers(op);
+        } else if slot > next {
+            // Nothing to be had from there on, until a later find says otherwise; or it would be asked for without end while
+            // an earlier slot is slow to come.
+            self.ahead = self.ahead.min(slot.0 - next.0);
         }
     }
 
@@ -367,7 +385,9 @@ impl Core {
         let tries = self.bad_crc.entry(slot).or_default();
         *tries += 1;
         if *tries >= CRC_TRIES {
-            self.halt(format!("slot {slot} cannot be read: {why}; run `lakebed doctor` on the store and look at this object"));
+            self.halt(format!(
+                "slot {slot} cannot be read: {why}; run `lakebed doctor` on the store and look at this object"
+            ));
         } else {
             self.get(slot);
         }
@@ -596,7 +616,14 @@ impl Core {
         self.next_number
     }
 
-    fn draft(&self, slot: Slot, state: &State, time: TimeView, verified: bool, entropy: &mut dyn FnMut() -> u128) -> Draft {
+    fn draft(
+        &self,
+        slot: Slot,
+        state: &State,
+        time: TimeView,
+        verified: bool,
+        entropy: &mut dyn FnMut() -> u128,
+    ) -> Draft {
         Draft {
             slot,
             id: CommitId(entropy()),

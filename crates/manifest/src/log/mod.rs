@@ -2,9 +2,9 @@
 
 mod core;
 mod flight;
-mod time;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use self::core::{Action, Config, Core, Counters, GetAnswer, Resolved};
 pub use time::{LogClock, TimeView};

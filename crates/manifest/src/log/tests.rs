@@ -40,12 +40,36 @@ impl Random {
 #[derive(Debug)]
 enum Event {
     /// A PUT reaches the store; whether its reply reaches the node.
-    PutArrives { slot: Slot, op: u64, bytes: Bytes, told: bool },
-    PutReply { slot: Slot, op: u64, outcome: Created },
-    GetArrives { slot: Slot, op: u64, told: bool },
-    GetReply { slot: Slot, op: u64, answer: GetAnswer },
-    HeadArrives { slot: Slot, op: u64 },
-    HeadReply { slot: Slot, op: u64, len: Option<u64> },
+    PutArrives {
+        slot: Slot,
+        op: u64,
+        bytes: Bytes,
+        told: bool,
+    },
+    PutReply {
+        slot: Slot,
+        op: u64,
+        outcome: Created,
+    },
+    GetArrives {
+        slot: Slot,
+        op: u64,
+        told: bool,
+    },
+    GetReply {
+        slot: Slot,
+        op: u64,
+        answer: GetAnswer,
+    },
+    HeadArrives {
+        slot: Slot,
+        op: u64,
+    },
+    HeadReply {
+        slot: Slot,
+        op: u64,
+        len: Option<u64>,
+    },
     Client,
     Wake,
     Crash,
@@ -370,7 +394,10 @@ impl World {
             assert!(node.barriers.is_empty(), "a barrier never passed");
             self.acknowledged.iter().for_each(|name| {
                 let last = self.nodes.iter().map(|n| n.state.slot()).max();
-                assert!(has(&node.state, name) || Some(node.state.slot()) < last, "{name} was acknowledged and is gone");
+                assert!(
+                    has(&node.state, name) || Some(node.state.slot()) < last,
+                    "{name} was acknowledged and is gone"
+                );
             });
         }
         self.conflicts = self.nodes.iter().map(|n| n.core.counters().conflicts).sum();
@@ -411,7 +438,9 @@ fn many_schedules() {
         fenced += world.fenced;
         barriers += world.barriers;
     }
-    println!("{seeds} seeds: {acknowledged} acknowledged, {conflicts} conflicts, {voids} void, {fenced} fenced, {barriers} barriers");
+    println!(
+        "{seeds} seeds: {acknowledged} acknowledged, {conflicts} conflicts, {voids} void, {fenced} fenced, {barriers} barriers"
+    );
     if seeds >= 100 {
         assert!([acknowledged as u64, conflicts, voids, fenced, barriers].iter().all(|n| *n > 0));
     }

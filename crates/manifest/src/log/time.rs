@@ -80,3 +80,6 @@ impl LogClock {
         self.host_disagrees
     }
 }
+
+#[cfg(test)]
+mod tests;

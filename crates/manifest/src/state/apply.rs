@@ -113,8 +113,7 @@ impl State {
         }
         let broker_id = self.smallest_free_broker_id();
         let NodeUp { kafka_address, rack, .. } = up.clone();
-        let node =
-            NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen: self.log_time, down_at: None };
+        let node = NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen: self.log_time, down_at: None };
         self.insert_node(incarnation, node);
         GroupOutcome::Applied(vec![OpOutcome::NodeUp { broker_id }])
     }
@@ -255,7 +254,9 @@ impl State {
             return OpOutcome::Refused;
         }
         let outcomes = op.partitions.iter().map(|p| {
-            let Some(topic) = topic_id(&p.topic_id) else { return vec![BatchOutcome::UnknownPartition; p.batches.len()] };
+            let Some(topic) = topic_id(&p.topic_id) else {
+                return vec![BatchOutcome::UnknownPartition; p.batches.len()];
+            };
             let tp = TopicPartition::new(topic, p.partition);
             let run = Run { object, at: from + p.start, now: at.now };
             let outcomes = self.append_to_partition(tp, run, &p.batches);
@@ -268,7 +269,8 @@ impl State {
     }
 
     fn append_to_partition(&mut self, tp: TopicPartition, run: Run, batches: &[BatchMeta]) -> Vec<BatchOutcome> {
-        let limits = ProducerLimits { granted_below: self.next_producer_id, expired_below: self.producers_expired_below };
+        let limits =
+            ProducerLimits { granted_below: self.next_producer_id, expired_below: self.producers_expired_below };
         let mut new_producers = 0;
         let outcomes = self.with_partition(tp, |partition, sum| {
             let before = partition.producers.len();
@@ -373,7 +375,8 @@ fn well_formed(p: &PartitionAppend, space: u64) -> bool {
     let len: u64 = p.batches.iter().map(|b| u64::from(b.len)).sum();
     let fits = p.start.checked_add(len).is_some_and(|end| end <= space);
     fits && p.batches.iter().all(|b| {
-        let producer = b.producer.is_none_or(|m| m.id >= 0 && (0..=i32::from(i16::MAX)).contains(&m.epoch) && m.sequence >= 0);
+        let producer =
+            b.producer.is_none_or(|m| m.id >= 0 && (0..=i32::from(i16::MAX)).contains(&m.epoch) && m.sequence >= 0);
         b.len > 0 && b.offsets > 0 && b.offsets <= i32::MAX as u32 && producer
     })
 }

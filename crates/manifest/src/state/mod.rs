@@ -5,21 +5,19 @@
 
 mod apply;
 mod hash;
-mod parts;
 mod partition;
+mod parts;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakebed_record::{
-    BrokerId, Incarnation, LogTime, Namespace, Slot, TopicId, TopicName, TopicPartition,
-};
+use lakebed_record::{BrokerId, Incarnation, LogTime, Namespace, Slot, TopicId, TopicName, TopicPartition};
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS, WINDOW_MS};
-pub use parts::{PartError, decode_globals, encode_globals};
 pub use partition::{AppendedBatch, Entries, Entry, MAX_ENTRY_LEN, PartitionState, ProducerState};
+pub use parts::{PartError, decode_globals, encode_globals};
 
 pub const BUCKETS: usize = 256;
 

@@ -210,7 +210,8 @@ fn run_file(path: &Path) {
 #[test]
 fn cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/state");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).expect("testdata").map(|f| f.expect("a file").path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("testdata").map(|f| f.expect("a file").path()).collect();
     files.sort();
     assert!(files.len() >= 5, "the cases are there");
     files.iter().for_each(|f| run_file(f));
