@@ -101,7 +101,8 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Create,
-    Swap,
+    /// A write of FORMAT or CURRENT.
+    Control,
     Read,
 }
 
@@ -162,9 +163,8 @@ impl Rates {
         let mut left = dice.below(10_000) as u32;
         for fault in faults {
             let rate = self.0.get(fault).copied().unwrap_or(0);
-            // CURRENT comes with its CRC and is never stored short: a store that does so is refused by the probe.
             let short = matches!(fault, Fault::ShortBodyTold | Fault::ShortBodyUntold);
-            let rate = if short && call == Call::Swap { 0 } else { rate };
+            let rate = if short && call == Call::Control { 0 } else { rate };
             if left < rate {
                 return Some(*fault);
             }

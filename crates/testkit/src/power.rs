@@ -6,6 +6,7 @@
 
 use std::future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::entropy::Dice;
@@ -40,6 +41,8 @@ pub struct Strikes {
     pub sleep_one_in: u32,
     /// Weights of: crash, pause of 1 s, 61 s, 61 min, 25 h.
     pub weights: [u32; 5],
+    /// No more strikes than this in a run: a node that always dies while it starts shows nothing.
+    pub most: u32,
     /// Of the pauses so many in ten suspend the whole machine.
     pub suspends_in_ten: u32,
 }
@@ -51,6 +54,10 @@ const PAUSES: [(Fault, Duration); 4] = [
     (Fault::Pause25h, Duration::from_secs(25 * 3600)),
 ];
 
+/// Index of the first pause that takes long enough to be skipped, and how many of these a run has.
+const LONG_FROM: usize = 3;
+const MOST_LONG_PAUSES: u32 = 4;
+
 /// What all processes of a run share.
 pub struct Nemesis {
     pub time: TrueTime,
@@ -59,18 +66,20 @@ pub struct Nemesis {
     pub tally: Tally,
     pub trace: Trace,
     /// Faults happen while it is true.
-    pub armed: std::sync::atomic::AtomicBool,
+    pub armed: AtomicBool,
+    pub struck: AtomicU32,
+    pub long_pauses: AtomicU32,
     /// When the last pause of more than a minute will end, until somebody has taken note of it.
     pub long_pause: Switch<Option<Duration>>,
 }
 
 impl Nemesis {
     pub fn is_armed(&self) -> bool {
-        self.armed.load(std::sync::atomic::Ordering::Relaxed)
+        self.armed.load(Ordering::Relaxed)
     }
 
     pub fn disarm(&self) {
-        self.armed.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.armed.store(false, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +103,11 @@ impl Power {
     /// Returns while the process runs; perhaps it is struck first.
     pub async fn point(self: &Arc<Self>, point: Point) {
         self.running().await;
-        if self.nemesis.is_armed() && self.nemesis.dice.one_in(self.nemesis.strikes.one_in(point)) {
+        let nemesis = &self.nemesis;
+        if nemesis.is_armed()
+            && nemesis.dice.one_in(nemesis.strikes.one_in(point))
+            && nemesis.struck.fetch_add(1, Ordering::Relaxed) < nemesis.strikes.most
+        {
             self.strike(point);
             self.running().await;
         }
@@ -135,7 +148,10 @@ impl Power {
 
     fn strike(self: &Arc<Self>, point: Point) {
         let nemesis = &self.nemesis;
-        let index = nemesis.dice.weighted(&nemesis.strikes.weights);
+        let mut index = nemesis.dice.weighted(&nemesis.strikes.weights);
+        if index >= LONG_FROM && nemesis.long_pauses.fetch_add(1, Ordering::Relaxed) >= MOST_LONG_PAUSES {
+            index = 1;
+        }
         let Some((fault, how_long)) = index.checked_sub(1).map(|i| PAUSES[i]) else {
             nemesis.tally.fault(Fault::Crash);
             nemesis.trace.note(nemesis.time, self.node, "crash", &format_args!("{point:?}"));

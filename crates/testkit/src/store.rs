@@ -116,10 +116,11 @@ enum Wrote {
 }
 
 impl Write {
+    /// FORMAT and CURRENT are never stored short: the first start would fail and the operator look for another store.
     fn call(&self) -> Call {
         match self {
-            Write::Create(..) => Call::Create,
-            Write::Swap(..) => Call::Swap,
+            Write::Create(key, _) if *key != lakebed_record::keys::format() => Call::Create,
+            Write::Create(..) | Write::Swap(..) => Call::Control,
         }
     }
 

@@ -87,14 +87,9 @@ impl MachineClock {
         self.time.wall_ms() + self.state.lock().wall_offset_ms
     }
 
-    /// The wall clock is set by this much, as NTP or an operator would.
-    pub fn jump(&self, by_ms: i64) {
-        self.state.lock().wall_offset_ms += by_ms;
-    }
-
-    /// The wall clock is right again.
-    pub fn set_right(&self) {
-        self.state.lock().wall_offset_ms = 0;
+    /// The wall clock is set, to this much past the truth, as NTP or an operator may.
+    pub fn set_off(&self, by_ms: i64) {
+        self.state.lock().wall_offset_ms = by_ms;
     }
 
     pub fn suspend(&self, suspended: bool) {

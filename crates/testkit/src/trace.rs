@@ -7,15 +7,23 @@ use std::fmt::Write;
 
 use crate::time::TrueTime;
 
-/// Lines, if they are kept; always their hash.
-#[derive(Default)]
+/// What becomes of the lines; they are always hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lines {
+    #[default]
+    Dropped,
+    Kept,
+    /// To standard output, as they come.
+    Printed,
+}
+
 pub struct Trace {
-    lines: Mutex<Lines>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Lines {
-    keep: bool,
+struct State {
+    lines: Lines,
     kept: String,
     scratch: String,
     hash: u64,
@@ -23,31 +31,35 @@ struct Lines {
 }
 
 impl Trace {
-    /// `keep`: the text as well as its hash.
-    pub fn new(keep: bool) -> Trace {
-        Trace { lines: Mutex::new(Lines { keep, ..Lines::default() }) }
+    pub fn new(lines: Lines) -> Trace {
+        Trace { state: Mutex::new(State { lines, ..State::default() }) }
     }
 
     pub fn note(&self, time: TrueTime, node: u8, what: &str, detail: &dyn fmt::Display) {
-        let mut guard = self.lines.lock();
-        let lines = &mut *guard;
-        lines.scratch.clear();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.scratch.clear();
         let now = time.now();
-        writeln!(lines.scratch, "{:>9}.{:06} n{node} {what} {detail}", now.as_secs(), now.subsec_micros())
+        writeln!(state.scratch, "{:>9}.{:06} n{node} {what} {detail}", now.as_secs(), now.subsec_micros())
             .expect("writing to a string does not fail");
-        lines.count += 1;
-        lines.hash = xxhash_rust::xxh3::xxh3_64_with_seed(lines.scratch.as_bytes(), lines.hash);
-        if lines.keep {
-            let Lines { kept, scratch, .. } = lines;
-            kept.push_str(scratch);
+        state.count += 1;
+        state.hash = xxhash_rust::xxh3::xxh3_64_with_seed(state.scratch.as_bytes(), state.hash);
+        match state.lines {
+            Lines::Dropped => {}
+            Lines::Kept => state.kept.push_str(&state.scratch),
+            Lines::Printed => print!("{}", state.scratch),
         }
     }
 
     pub fn hash(&self) -> u64 {
-        self.lines.lock().hash
+        self.state.lock().hash
+    }
+
+    pub fn count(&self) -> u64 {
+        self.state.lock().count
     }
 
     pub fn text(&self) -> String {
-        self.lines.lock().kept.clone()
+        self.state.lock().kept.clone()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `LAKEBED_SIM_SEEDS=n` runs n seeds (default 200), from `LAKEBED_SIM_FIRST` on (default 1); `LAKEBED_SIM_SEED=n` runs one
 //! and prints its trace; with `LAKEBED_SIM_LOG` set, it prints the nodes' logs as well.
+//! `LAKEBED_SIM_VERBOSE` tells which seeds are under way.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lakebed_testkit::faults::Fault;
 use lakebed_testkit::sim::{self, Report};
+use lakebed_testkit::trace::Lines;
 
 const DEFAULT_SEEDS: u64 = 200;
 /// Seeds run on this many threads.
@@ -44,7 +46,7 @@ fn number<T: FromStr>(name: &str) -> Option<T> {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [1, 2, 3] {
-        let (first, second) = (sim::run(seed, true), sim::run(seed, true));
+        let (first, second) = (sim::run(seed, Lines::Kept), sim::run(seed, Lines::Kept));
         assert!(!first.trace.is_empty());
         let differ = first.trace.lines().zip(second.trace.lines()).position(|(a, b)| a != b);
         if let Some(line) = differ {
@@ -78,15 +80,14 @@ fn one(seed: u64) {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt().without_time().with_env_filter(filter).with_writer(std::io::stdout).init();
     }
-    let report = sim::run(seed, true);
-    print!("{}", report.trace);
+    let report = sim::run(seed, Lines::Printed);
     println!("{:?}", report.counts);
     assert!(report.violations.is_empty(), "{}", failure(&report));
 }
 
 fn failure(report: &Report) -> String {
     let seed = report.seed;
-    let what = report.violations.join("\n  ");
+    let what = report.violations.iter().take(10).cloned().collect::<Vec<_>>().join("\n  ");
     format!(
         "seed {seed}:\n  {what}\nrerun: LAKEBED_SIM_SEED={seed} cargo test -p lakebed-testkit --test simulation invariants_hold -- --nocapture"
     )
@@ -97,6 +98,7 @@ fn many(first: u64, seeds: u64) -> BTreeMap<String, u64> {
     let next = AtomicU64::new(first);
     let counts = Mutex::new(BTreeMap::new());
     let failed = Mutex::new(None);
+    let verbose = std::env::var_os("LAKEBED_SIM_VERBOSE").is_some();
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -105,7 +107,13 @@ fn many(first: u64, seeds: u64) -> BTreeMap<String, u64> {
                     if seed >= first + seeds || failed.lock().expect("no panic").is_some() {
                         return;
                     }
-                    let report = sim::run(seed, false);
+                    if verbose {
+                        eprintln!("seed {seed}");
+                    }
+                    let report = sim::run(seed, Lines::Dropped);
+                    if verbose {
+                        eprintln!("seed {seed}: {:?} simulated, {} events", report.simulated, report.events);
+                    }
                     let mut counts = counts.lock().expect("no panic");
                     report.counts.iter().for_each(|(name, n)| *counts.entry(name.clone()).or_insert(0) += n);
                     if !report.violations.is_empty() {

@@ -11,7 +11,7 @@ use lakebed_broker::api::{
     TopicError, Unavailable,
 };
 use lakebed_record::batch::{self, BatchBuilder, Codec};
-use lakebed_record::{TopicName, TopicPartition};
+use lakebed_record::{TopicId, TopicName, TopicPartition};
 
 use super::idempotent::Idempotent;
 use super::world::{Called, KnownTopic, Live, World};
@@ -20,6 +20,8 @@ use crate::history::{Read, Sent, SentId, Told};
 
 /// How long a client waits for any answer.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// `timeout_ms` of a produce request.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(20);
 const FETCH_BYTES: usize = 1 << 20;
 const LARGE: usize = 300 << 10;
 
@@ -31,7 +33,7 @@ pub struct Connection {
     /// Batches sent on it so far.
     pub sent: u64,
     /// Topics whose metadata was asked for on this connection.
-    looked_up: Vec<TopicName>,
+    looked_up: Vec<TopicId>,
 }
 
 pub struct Client {
@@ -137,7 +139,7 @@ impl Client {
         self.world.note(self.live().node, what, &format_args!("c{} {detail}", self.id));
     }
 
-    /// A partition of a topic that is known to exist, its metadata looked up on this connection as clients do.
+    /// A partition of a topic that is known to exist, looked up on this connection as the front ends do.
     pub async fn partition(&mut self) -> Result<Option<TopicPartition>, Gone> {
         let topics: Vec<(TopicName, KnownTopic)> =
             self.world.topics.lock().iter().map(|(n, t)| (n.clone(), t.clone())).collect();
@@ -146,9 +148,9 @@ impl Client {
             return Ok(None);
         }
         let (name, topic) = &topics[self.dice.below(topics.len())];
-        if !self.connection().looked_up.contains(name) {
+        if !self.connection().looked_up.contains(&topic.id) {
             self.look_up_topic(name, topic).await?;
-            self.connection().looked_up.push(name.clone());
+            self.connection().looked_up.push(topic.id);
         }
         Ok(Some(TopicPartition::new(topic.id, self.dice.below(topic.partitions as usize) as i32)))
     }
@@ -161,22 +163,25 @@ impl Client {
         self.partition().await.map(drop)
     }
 
-    /// No false "unknown topic".
+    /// No false "unknown topic". (A name may lead to a topic that is deleted meanwhile.)
     async fn look_up_topic(&mut self, name: &TopicName, topic: &KnownTopic) -> Result<(), Gone> {
         let live = self.live();
-        match self.world.call(&live, CLIENT_TIMEOUT, live.broker.topic_by_name(name)).await {
-            Called::Answered(Ok(Some(info))) => {
-                if info.id != topic.id && !self.is_doomed(TopicPartition::new(topic.id, 0)) {
-                    self.world.violation(format!("topic {name} has id {}, but {} was created", info.id, topic.id));
+        let broker = &live.broker;
+        let found = async { Ok((broker.topic_by_name(name).await?, broker.topic_by_id(topic.id).await?)) };
+        match self.world.call::<Result<_, Unavailable>>(&live, CLIENT_TIMEOUT, found).await {
+            Called::Answered(Ok((by_name, by_id))) => {
+                if (by_name.is_none() || by_id.is_none()) && !self.is_doomed(TopicPartition::new(topic.id, 0)) {
+                    self.world.violation(format!(
+                        "node {} does not know topic {name} {}, which was created",
+                        live.node, topic.id
+                    ));
                 }
                 self.world.count("outcome topic found");
             }
-            Called::Answered(Ok(None)) => {
-                if !self.is_doomed(TopicPartition::new(topic.id, 0)) {
-                    self.world.violation(format!("node {} does not know topic {name}, which was created", live.node));
-                }
+            Called::Answered(Err(_)) => {
+                self.world.count("outcome topic unavailable");
+                return Err(Gone);
             }
-            Called::Answered(Err(_)) => self.world.count("outcome topic unavailable"),
             Called::NoAnswer => return Err(Gone),
         }
         Ok(())
@@ -220,19 +225,18 @@ impl Client {
     pub async fn send(&mut self, ids: &[SentId]) -> Result<Vec<Result<Appended, AppendError>>, Gone> {
         let live = self.live();
         let world = self.world.clone();
-        live.power.running().await;
-        let calls: Vec<_> = ids
-            .iter()
-            .map(|id| {
-                let (tp, batch) = {
-                    let history = world.history.lock();
-                    (history.get(*id).tp, history.get(*id).bytes.clone())
-                };
-                let append = Append { topic: tp.topic, partition: tp.partition, batch };
-                self.connection().producer.append(vec![append], Duration::from_secs(20))
-            })
-            .collect();
-        let called = world.call(&live, CLIENT_TIMEOUT, join_all(calls)).await;
+        let appends: Vec<Append> = {
+            let history = world.history.lock();
+            let append = |s: &Sent| Append { topic: s.tp.topic, partition: s.tp.partition, batch: s.bytes.clone() };
+            ids.iter().map(|id| append(history.get(*id))).collect()
+        };
+        let producer = &mut self.connection().producer;
+        let sending = async {
+            // Each call queues its batch at once, so that all are in flight together.
+            let calls: Vec<_> = appends.into_iter().map(|a| producer.append(vec![a], SERVER_TIMEOUT)).collect();
+            join_all(calls).await
+        };
+        let called = world.call(&live, CLIENT_TIMEOUT, sending).await;
         let Called::Answered(answers) = called else {
             let mut history = world.history.lock();
             ids.iter().for_each(|id| history.told(*id, Told::Unknown));
@@ -310,8 +314,10 @@ impl Client {
         bytes[at] ^= 1 << self.dice.below(8);
         let live = self.live();
         let append = Append { topic: tp.topic, partition: tp.partition, batch: bytes.into() };
-        let sent = self.connection().producer.append(vec![append], CLIENT_TIMEOUT);
-        match self.world.call(&live, CLIENT_TIMEOUT, sent).await {
+        let world = self.world.clone();
+        let producer = &mut self.connection().producer;
+        let sending = async { producer.append(vec![append], SERVER_TIMEOUT).await };
+        match world.call(&live, CLIENT_TIMEOUT, sending).await {
             Called::Answered(answers) if answers.iter().all(Result::is_err) => {
                 self.world.count("outcome damage refused")
             }

@@ -16,6 +16,7 @@ use crate::power::Power;
 use crate::store::FaultyStore;
 use crate::time::SimClock;
 
+const MOST_DEEDS: usize = 40;
 const MEMORY: usize = 64 << 20;
 
 /// Keeps a process running on a machine: the supervisor that restarts what has died.
@@ -27,6 +28,10 @@ pub async fn supervise(world: Arc<World>, node: u8) {
         generation += 1;
         let power = start(&world, node, generation, &dice);
         power.died().await;
+        if dice.one_in(2) {
+            // Whoever starts it again has read what it said of its clock.
+            world.machines[usize::from(node)].clock.set_off(0);
+        }
         *world.machines[usize::from(node)].live.lock() = None;
         tokio::time::sleep(Duration::from_millis(dice.between(50, 3_000))).await;
     }
@@ -97,7 +102,7 @@ pub async fn do_deeds(world: Arc<World>) {
         return;
     }
     let dice = Dice::new(world.plan.seed ^ 0xDEED);
-    loop {
+    for _ in 0..MOST_DEEDS {
         tokio::time::sleep(Duration::from_millis(dice.between(1, 2 * world.plan.deeds_apart_ms))).await;
         world.thaw().await;
         if !world.nemesis.is_armed() {
@@ -116,7 +121,7 @@ fn jump_clock(world: &World, node: usize, dice: &Dice) {
     let by = [-7_200_000, -400_000, -70_000, 1_500, 70_000, 400_000, 7_200_000, 100_000_000][dice.below(8)];
     world.nemesis.tally.fault(Fault::ClockJump);
     world.note(node as u8, "clock jumps", &by);
-    world.machines[node].clock.jump(by);
+    world.machines[node].clock.set_off(by);
 }
 
 /// Any node may write `node down` for any incarnation: a false one is safe (4.3 rule 3).

@@ -29,7 +29,7 @@ const LANDED_AFTER: Duration = Duration::from_secs(11 * 60);
 pub fn heal(world: &World) {
     world.nemesis.disarm();
     for machine in &world.machines {
-        machine.clock.set_right();
+        machine.clock.set_off(0);
         if let Some(power) = &*machine.power.lock() {
             power.resume();
         }

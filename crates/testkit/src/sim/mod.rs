@@ -9,7 +9,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -25,7 +25,7 @@ use crate::power::Nemesis;
 use crate::store::Bucket;
 use crate::switch::Switch;
 use crate::time::{MachineClock, TrueTime};
-use crate::trace::Trace;
+use crate::trace::{Lines, Trace};
 
 /// What became of a run.
 pub struct Report {
@@ -37,23 +37,25 @@ pub struct Report {
     /// The trace itself, if it was asked for.
     pub trace: String,
     pub simulated: Duration,
+    /// Lines of the trace.
+    pub events: u64,
 }
 
 /// Runs a seed on this thread, on a runtime of its own.
-pub fn run(seed: u64, keep_trace: bool) -> Report {
-    run_plan(Plan::of(seed), keep_trace)
+pub fn run(seed: u64, lines: Lines) -> Report {
+    run_plan(Plan::of(seed), lines)
 }
 
-pub fn run_plan(plan: Plan, keep_trace: bool) -> Report {
+pub fn run_plan(plan: Plan, lines: Lines) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without I/O can always be built").block_on(simulate(plan, keep_trace))
+    runtime.expect("a runtime without I/O can always be built").block_on(simulate(plan, lines))
 }
 
 /// A run that is not over by then will never be.
 const SIMULATED_AT_MOST: Duration = Duration::from_secs(60 * 24 * 3600);
 
-async fn simulate(plan: Plan, keep_trace: bool) -> Report {
-    let world = build(plan, keep_trace);
+async fn simulate(plan: Plan, lines: Lines) -> Report {
+    let world = build(plan, lines);
     if tokio::time::timeout(SIMULATED_AT_MOST, drive(&world)).await.is_err() {
         world.violation("the run does not come to an end".into());
     }
@@ -65,18 +67,21 @@ async fn simulate(plan: Plan, keep_trace: bool) -> Report {
         trace_hash: world.nemesis.trace.hash(),
         trace: world.nemesis.trace.text(),
         simulated: world.time.now(),
+        events: world.nemesis.trace.count(),
     }
 }
 
-fn build(plan: Plan, keep_trace: bool) -> Arc<World> {
+fn build(plan: Plan, lines: Lines) -> Arc<World> {
     let time = TrueTime::start();
     let nemesis = Arc::new(Nemesis {
         time,
         dice: Dice::new(plan.seed ^ 0x4E4E),
         strikes: plan.strikes.clone(),
         tally: Tally::default(),
-        trace: Trace::new(keep_trace),
+        trace: Trace::new(lines),
         armed: AtomicBool::new(true),
+        struck: AtomicU32::new(0),
+        long_pauses: AtomicU32::new(0),
         long_pause: Switch::new(None),
     });
     let bucket = Bucket::new(time, plan.rates.clone(), plan.seed ^ 0xB0C4E7);
@@ -90,6 +95,7 @@ fn build(plan: Plan, keep_trace: bool) -> Arc<World> {
         machines,
         history: Mutex::new(History::default()),
         topics: Mutex::default(),
+        deleted: Mutex::default(),
         frozen: Switch::new(false),
         producer_ids: Mutex::new(BTreeSet::new()),
         connections: AtomicU64::new(1),

@@ -56,6 +56,7 @@ fn strikes(dice: &Dice) -> Strikes {
         read_one_in: rate([0, 150, 400, 1000]),
         sleep_one_in: rate([0, 1000, 3000, 10_000]),
         weights,
+        most: [5, 15, 40][dice.below(3)],
         suspends_in_ten: [0, 3, 10][dice.below(3)],
     }
 }

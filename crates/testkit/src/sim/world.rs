@@ -49,6 +49,8 @@ pub struct World {
     pub bucket: Arc<Bucket>,
     pub machines: Vec<Machine>,
     pub history: Mutex<History>,
+    /// Ids of topics that are gone for sure.
+    pub deleted: Mutex<BTreeSet<TopicId>>,
     pub topics: Mutex<BTreeMap<TopicName, KnownTopic>>,
     /// While true, clients and restarts wait: a long pause is being skipped.
     pub frozen: Switch<bool>,
@@ -90,6 +92,10 @@ impl World {
     }
 
     pub fn created(&self, name: &TopicName, topic: KnownTopic) {
+        // A node that lags may still show it.
+        if self.deleted.lock().contains(&topic.id) {
+            return;
+        }
         let mut topics = self.topics.lock();
         match topics.get(name) {
             Some(known) if !known.doomed && known.id != topic.id => {
@@ -111,6 +117,7 @@ impl World {
     }
 
     pub fn forget(&self, id: TopicId) {
+        self.deleted.lock().insert(id);
         self.topics.lock().retain(|_, t| t.id != id);
     }
 
@@ -141,7 +148,19 @@ impl World {
         if !live.power.is_dead() {
             let (slot, hash) = live.broker.manifest().read(|s| (s.slot(), s.hash()));
             self.history.lock().state_hash(live.node, slot, hash);
+            self.stop_if_halted(live);
         }
         called
+    }
+
+    /// A node that must not serve on ends its process, and says why.
+    fn stop_if_halted(&self, live: &Live) {
+        let Some(why) = live.broker.manifest().status().halted else { return };
+        self.note(live.node, "halted", &why);
+        self.count(if why.contains("clock") { "outcome halted by its clock" } else { "outcome halted by a slot" });
+        if !self.nemesis.is_armed() && !why.contains("clock") {
+            self.violation(format!("node {} stops although nothing fails any more: {why}", live.node));
+        }
+        live.power.kill();
     }
 }
