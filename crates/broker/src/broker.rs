@@ -86,7 +86,7 @@ impl Broker {
     ) -> Result<Broker, OpenError> {
         let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush));
         let metrics = Metrics::new();
-        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 2));
+        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };
         let manifest_config = ManifestConfig {
@@ -103,7 +103,7 @@ impl Broker {
             Arc::clone(&ring),
             metrics.clone(),
         );
-        let cache = Cache::new(config.cache_bytes as u64 / 2, store, env.clone(), metrics.clone());
+        let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),

@@ -303,3 +303,24 @@ async fn topics_are_created_once_and_deleted() {
     broker.shutdown().await;
     other.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_old_records_does_not_wait_for_every_object() {
+    let store = bucket();
+    let writer = open(store.clone(), 1, config()).await;
+    let t = topic(&writer, "t", 1, &[]).await;
+    let mut producer = writer.producer();
+    for round in 0..4 {
+        let appends = (0..8).map(|n| append(t.id, 0, numbered(round * 8 + n, 1_000_000))).collect();
+        producer.append(appends, PATIENCE).await.into_iter().for_each(|r| assert!(r.is_ok()));
+    }
+    let reader = open(store.clone(), 2, config()).await;
+    let (start, gets) = (tokio::time::Instant::now(), store.gets.load(Ordering::Relaxed));
+    assert_eq!(read_all(&reader, t.id, 0, 0).await.len(), 32);
+    // One GET of 25 ms per MB, but several at once; nothing is read twice.
+    assert!(start.elapsed() < 300 * MS, "{:?}", start.elapsed());
+    let gets = store.gets.load(Ordering::Relaxed) - gets;
+    assert!((32..40).contains(&gets), "{gets}");
+    writer.shutdown().await;
+    reader.shutdown().await;
+}

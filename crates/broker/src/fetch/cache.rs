@@ -14,15 +14,33 @@ use tokio::sync::Semaphore;
 use super::rope::Rope;
 use crate::metrics::{Metrics, Source};
 
-/// Bytes of a block.
-pub const BLOCK: u64 = 1 << 20;
+/// Bytes of an aligned block: what small entries, which lie next to each other, share.
+const BLOCK: u64 = 1 << 20;
+/// An entry of at least this many bytes is a block of its own, so that none of its batches is cut.
+const OWN_BLOCK: u64 = BLOCK / 2;
 const CONCURRENT_READS: usize = 16;
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The same order in every run: simulations repeat.
 type Hasher = BuildHasherDefault<DefaultHasher>;
-type BlockId = (DataObject, u64);
+
+/// A range of an object, from byte `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Block {
+    object: DataObject,
+    start: u64,
+    len: u64,
+}
+
+impl Block {
+    /// Blocks that lie behind each other and hold these bytes of an object.
+    pub fn of(object: DataObject, start: u64, len: u64) -> impl Iterator<Item = Block> {
+        let aligned = start / BLOCK * BLOCK;
+        let (first, step) = if len >= OWN_BLOCK { (start, len) } else { (aligned, BLOCK) };
+        (first..start + len).step_by(step as usize).map(move |start| Block { object, start, len: step })
+    }
+}
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
@@ -33,7 +51,7 @@ pub enum LoadError {
 }
 
 pub struct Cache {
-    blocks: moka::future::Cache<BlockId, Bytes, Hasher>,
+    blocks: moka::future::Cache<Block, Bytes, Hasher>,
     reads: Semaphore,
     store: Arc<dyn Store>,
     env: Env,
@@ -45,36 +63,40 @@ impl Cache {
     pub fn new(capacity: u64, store: Arc<dyn Store>, env: Env, metrics: Metrics) -> Cache {
         let blocks = moka::future::Cache::builder()
             .max_capacity(capacity)
-            .weigher(|_: &BlockId, block: &Bytes| u32::try_from(block.len() + 64).unwrap_or(u32::MAX))
+            .weigher(|_: &Block, block: &Bytes| u32::try_from(block.len() + 64).unwrap_or(u32::MAX))
             .build_with_hasher(Hasher::default());
         Cache { blocks, reads: Semaphore::new(CONCURRENT_READS), store, env, metrics }
     }
 
-    /// Blocks that together hold bytes `start .. start + len` of the object.
-    pub fn block_numbers(start: u64, len: u64) -> std::ops::RangeInclusive<u64> {
-        start / BLOCK..=(start + len.max(1) - 1) / BLOCK
-    }
-
-    /// The range, extended to whole blocks; shorter if the object ends before.
+    /// The range, or more around it; shorter if the object ends before.
     pub async fn load(&self, object: DataObject, start: u64, len: u64) -> Result<Rope, LoadError> {
-        let numbers = Self::block_numbers(start, len);
-        let first = *numbers.start();
-        let blocks = futures_util::future::try_join_all(numbers.map(|n| self.block(object, n))).await?;
-        Ok(Rope::new(first * BLOCK, blocks))
+        let mut blocks = Block::of(object, start, len).peekable();
+        let first = blocks.peek().map_or(start, |b| b.start);
+        Ok(Rope::new(first, futures_util::future::try_join_all(blocks.map(|b| self.block(b))).await?))
     }
 
-    pub async fn block(&self, object: DataObject, number: u64) -> Result<Bytes, LoadError> {
-        if let Some(block) = self.blocks.get(&(object, number)).await {
-            self.metrics.read(Source::Cache, block.len());
-            return Ok(block);
+    pub async fn block(&self, block: Block) -> Result<Bytes, LoadError> {
+        if let Some(bytes) = self.blocks.get(&block).await {
+            self.metrics.read(Source::Cache, bytes.len());
+            return Ok(bytes);
         }
-        let loaded = self.blocks.try_get_with((object, number), self.read(object, number)).await;
+        let loaded = self.blocks.try_get_with(block, self.read(block)).await;
         loaded.map_err(|e: Arc<LoadError>| (*e).clone())
     }
 
-    async fn read(&self, object: DataObject, number: u64) -> Result<Bytes, LoadError> {
-        let key = keys::data(&object);
-        let range = number * BLOCK..(number + 1) * BLOCK;
+    /// Starts to read what is not there; errors come up again for whoever wants it.
+    pub fn prefetch(self: &Arc<Self>, object: DataObject, start: u64, len: u64) {
+        for block in Block::of(object, start, len) {
+            if !self.blocks.contains_key(&block) {
+                let cache = Arc::clone(self);
+                tokio::spawn(async move { drop(cache.block(block).await) });
+            }
+        }
+    }
+
+    async fn read(&self, block: Block) -> Result<Bytes, LoadError> {
+        let key = keys::data(&block.object);
+        let range = block.start..block.start + block.len;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
@@ -102,12 +124,30 @@ impl Cache {
 
     /// Forgets the object's blocks in this range: they were wrong or of no use.
     pub async fn forget(&self, object: DataObject, start: u64, len: u64) {
-        for number in Self::block_numbers(start, len) {
-            self.blocks.invalidate(&(object, number)).await;
+        for block in Block::of(object, start, len) {
+            self.blocks.invalidate(&block).await;
         }
     }
 
     pub fn bytes(&self) -> u64 {
         self.blocks.weighted_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakebed_record::Slot;
+
+    use super::*;
+
+    #[test]
+    fn blocks_hold_the_range_they_are_for() {
+        let object = DataObject::Inline(Slot(1));
+        let of = |start, len| Block::of(object, start, len).map(|b| (b.start, b.len)).collect::<Vec<_>>();
+        assert_eq!(of(64, 100), [(0, BLOCK)]);
+        assert_eq!(of(BLOCK - 1, 2), [(0, BLOCK), (BLOCK, BLOCK)]);
+        assert_eq!(of(BLOCK, BLOCK / 2 - 1), [(BLOCK, BLOCK)]);
+        assert_eq!(of(77, OWN_BLOCK), [(77, OWN_BLOCK)]);
+        assert_eq!(of(77, 3 * BLOCK), [(77, 3 * BLOCK)]);
     }
 }

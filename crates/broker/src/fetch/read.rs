@@ -17,7 +17,7 @@ use crate::metrics::{Alarm, Metrics, Source};
 /// Where the bytes of entries come from.
 pub struct Data {
     pub ring: Arc<Ring>,
-    pub cache: Cache,
+    pub cache: Arc<Cache>,
     pub metrics: Metrics,
 }
 
@@ -35,6 +35,10 @@ impl Data {
         }
         self.metrics.read(Source::Ring, entry.len as usize);
         Some(Loaded { rope, trust: Trust::Checked })
+    }
+
+    pub fn is_recent(&self, entry: &Entry) -> bool {
+        self.ring.get(&entry.object).is_some()
     }
 
     pub async fn load(&self, entry: &Entry) -> Result<Loaded, LoadError> {

@@ -11,6 +11,10 @@ use super::wait::Waiters;
 use super::walk::{Collector, Room};
 use crate::api::{FetchError, FetchRequest, Fetched, Unavailable};
 
+/// Bytes, and entries, that are fetched ahead of a reader of old records.
+const READ_AHEAD: u64 = 8 << 20;
+const MOST_AHEAD: usize = 32;
+
 pub struct Reader {
     pub(crate) manifest: Manifest,
     pub(crate) env: Env,
@@ -75,13 +79,16 @@ impl Reader {
         request: &FetchRequest,
         lagging: Option<Unavailable>,
     ) -> Vec<Result<Fetched, FetchError>> {
-        self.warm(&plan).await;
+        let mut at_hand = self.load_all(&plan).await.into_iter();
         let mut left = request.max_bytes as u64;
         let mut empty = true;
         let mut answers = Vec::with_capacity(plan.partitions.len());
         for planned in plan.partitions {
             let answer = match (planned, lagging) {
-                (Ok(planned), _) => self.read(&planned, left.min(planned.limit), empty).await,
+                (Ok(planned), _) => {
+                    let at_hand = at_hand.by_ref().take(planned.entries.len()).collect();
+                    self.read(&planned, at_hand, left.min(planned.limit), empty).await
+                }
                 (Err(_), Some(unavailable)) => Err(unavailable.into()),
                 (Err(error), None) => Err(error),
             };
@@ -94,20 +101,43 @@ impl Reader {
         answers
     }
 
-    /// Loads what is not in memory, all at once; errors come up again when it is read.
-    async fn warm(&self, plan: &Plan) {
-        let entries = plan.partitions.iter().flatten().flat_map(|p| &p.entries);
-        let cold = entries.filter(|e| self.data.ring.get(&e.object).is_none());
-        let loads: Vec<_> = cold.map(|e| self.data.cache.load(e.object, e.start, e.len)).collect();
-        if loads.len() > 1 {
-            futures_util::future::join_all(loads).await;
+    /// Loads every planned entry, all at once; what failed is `None` and is tried again when it is its turn.
+    async fn load_all(&self, plan: &Plan) -> Vec<Option<Loaded>> {
+        let planned = plan.partitions.iter().flatten();
+        let cold = planned.clone().filter(|p| p.entries.iter().any(|e| !self.data.is_recent(e)));
+        cold.for_each(|p| self.read_ahead(p));
+        let entries = planned.flat_map(|p| &p.entries);
+        futures_util::future::join_all(entries.map(|e| async { self.data.load(e).await.ok() })).await
+    }
+
+    /// Whoever reads old records in order wants the next ones soon.
+    fn read_ahead(&self, plan: &PartitionPlan) {
+        let Some(last) = plan.entries.last() else { return };
+        let mut left = READ_AHEAD;
+        let next: Vec<Entry> = self.manifest.read(|s| {
+            let entries = s.partition(plan.partition).into_iter().flat_map(|p| p.entries_from(last.end_offset()));
+            let fitting = entries.take_while(|e| {
+                let fits = left > 0;
+                left = left.saturating_sub(e.len);
+                fits
+            });
+            fitting.take(MOST_AHEAD).copied().collect()
+        });
+        for entry in next.into_iter().filter(|e| !self.data.is_recent(e)) {
+            self.data.cache.prefetch(entry.object, entry.start, entry.len);
         }
     }
 
-    async fn read(&self, plan: &PartitionPlan, limit: u64, first_always: bool) -> Result<Fetched, FetchError> {
+    async fn read(
+        &self,
+        plan: &PartitionPlan,
+        at_hand: Vec<Option<Loaded>>,
+        limit: u64,
+        first_always: bool,
+    ) -> Result<Fetched, FetchError> {
         let mut out = Collector::new(plan.offset, limit, first_always);
-        for entry in &plan.entries {
-            match self.read_entry(plan, entry, &mut out).await {
+        for (entry, loaded) in plan.entries.iter().zip(at_hand) {
+            match self.read_entry(plan, entry, loaded, &mut out).await {
                 Ok(Room::Left) => {}
                 Ok(Room::Full) => break,
                 // What was read so far is good; the error comes back with the next fetch.
@@ -125,9 +155,20 @@ impl Reader {
         })
     }
 
-    async fn read_entry(&self, plan: &PartitionPlan, entry: &Entry, out: &mut Collector) -> Result<Room, FetchError> {
-        let barrier = async { Ok(self.barrier().await?) };
-        let Loaded { rope, trust } = self.data.load_surely(&self.manifest, barrier, plan.partition, entry).await?;
+    async fn read_entry(
+        &self,
+        plan: &PartitionPlan,
+        entry: &Entry,
+        loaded: Option<Loaded>,
+        out: &mut Collector,
+    ) -> Result<Room, FetchError> {
+        let Loaded { rope, trust } = match loaded {
+            Some(loaded) => loaded,
+            None => {
+                let barrier = async { Ok(self.barrier().await?) };
+                self.data.load_surely(&self.manifest, barrier, plan.partition, entry).await?
+            }
+        };
         match out.entry(entry, &rope, trust) {
             Ok(room) => Ok(room),
             Err(error) => Err(self.data.corrupt(plan.partition, entry, &error).await),

@@ -202,7 +202,7 @@ impl Store for Slow {
                     && let Ok(object) = &mut reply.value
                 {
                     let mut bytes = object.bytes.to_vec();
-                    let middle = bytes.len() / 2;
+                    let middle = bytes.len() * 11 / 20;
                     bytes[middle] ^= 1;
                     object.bytes = bytes.into();
                 }
