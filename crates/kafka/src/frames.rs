@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 /// Up to this many bytes a frame is cut from the shared buffer.
 pub(crate) const SMALL: usize = 16 * 1024;
 /// Without a past to go by, a big frame's buffer starts with this much.
-const FIRST_CAPACITY: usize = 32 * 1024;
+const FIRST_CAPACITY: usize = 16 * 1024;
 /// The shared buffer: what one read may bring of several small frames.
 const SHARED_CAPACITY: usize = 32 * 1024;
 /// Behind a big frame most likely comes another one: read little more than its size, since it has to be copied.
