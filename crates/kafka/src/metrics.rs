@@ -50,8 +50,12 @@ struct ApiMetrics {
     seconds: Histogram,
 }
 
+/// Bounds in ms; narrow where acknowledgements out of a bucket lie, so that a median can be told within some ms.
+const LATENCIES_MS: [u32; 24] =
+    [1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 120, 140, 160, 200, 250, 350, 500, 1_000, 2_500, 10_000, 30_000];
+
 fn latencies() -> Histogram {
-    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+    Histogram::new(LATENCIES_MS.map(|ms| f64::from(ms) / 1000.0))
 }
 
 impl Default for KafkaMetrics {
