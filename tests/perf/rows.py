@@ -130,16 +130,19 @@ def java_producer(o):
     for partitions, records, reach_ms in ((1, o.seconds * 700, 90), (16, o.seconds * 7000, 130)):
         with Lakebed(profile=S3, options=["--default-partitions", str(partitions)]).ready() as node:
             producer_perf_test(node.address, "warm", records // 10)
+            before = node.produce_buckets()
             ours = producer_perf_test(node.address, "perf", records)
-        delay, port = ours["request_ms_mean"], free_port()
+            p50 = median_ms(before, node.produce_buckets())
+        port = free_port()
         address = f"127.0.0.1:{port}"
-        with Kafka(advertised=address, partitions=partitions).ready() as kafka, Delay(port, kafka.address, delay):
+        with Kafka(advertised=address, partitions=partitions).ready() as kafka, Delay(port, kafka.address, p50):
             producer_perf_test(address, "warm", records // 10)
             theirs = producer_perf_test(address, "perf", records)
-        ratio = ours["mb_per_s"] / theirs["mb_per_s"]
-        measured = f"{ratio:.2f} × ({ours['mb_per_s']:.2f} against {theirs['mb_per_s']:.2f} MB/s), request {delay:.0f} ms on average"
+        ratio = ours / theirs
+        measured = f"{ratio:.2f} × ({ours:.2f} against {theirs:.2f} MB/s), request p50 {p50:.0f} ms"
         what = f"`kafka-producer-perf-test` at its defaults, `s3-standard`, {partitions} partition{'s' * (partitions > 1)}"
-        yield what, f"≥ 0.9 × Apache Kafka behind that delay; ≤ {reach_ms} ms", measured, ratio >= 0.9 and delay <= reach_ms
+        reach = f"≥ 0.9 × Apache Kafka behind that delay; p50 ≤ {reach_ms} ms"
+        yield what, reach, measured, ratio >= 0.9 and p50 <= reach_ms
 
 
 def idle(o):
@@ -170,14 +173,13 @@ def metric(node, name):
 
 
 def fill_slots(node, o):
-    """Commits until as many slots as the row asks for lie behind the newest snapshot."""
+    """Commits until nearly 5,000 slots lie behind the newest snapshot, which the author of every 5,000th makes."""
     for _ in range(200):
-        applied = metric(node, "lakebed_manifest_applied_slot")
-        behind = applied - metric(node, "lakebed_manifest_snapshot_slot")
-        if applied > 5000 and 4600 <= behind < 5000:
-            return f"{applied:.0f} slots, {behind:.0f} after the snapshot"
-        bench("produce", node, "--topic", "many-0", "--partitions", "1000", "--rate", "500", "--duration", "1s")
-    raise Failed("the slots were not written")
+        slot, snapshots = metric(node, "lakebed_slot"), metric(node, "lakebed_snapshots")
+        if snapshots and slot % 5000 >= 4700:
+            return f"{slot:.0f} slots, {slot % 5000:.0f} after the snapshot"
+        bench("produce", node, "--topic", "many-0", "--partitions", "1000", "--rate", "500", "--duration", "500ms")
+    raise Failed(f"the slots were not written: {slot:.0f}, {snapshots:.0f} snapshots")
 
 
 def first_acknowledgement(url):
