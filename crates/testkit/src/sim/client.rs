@@ -187,6 +187,22 @@ impl Client {
         Ok(())
     }
 
+    /// Front ends make sure that the topics of a request are known, or unknown to all, before they pass it on.
+    async fn find_topics(&mut self, ids: &[SentId]) -> Result<(), Gone> {
+        for id in ids {
+            let topic = self.world.history.lock().get(*id).tp.topic;
+            if self.connection().looked_up.contains(&topic) {
+                continue;
+            }
+            let live = self.live();
+            match self.world.call(&live, CLIENT_TIMEOUT, live.broker.topic_by_id(topic)).await {
+                Called::Answered(Ok(_)) => self.connection().looked_up.push(topic),
+                Called::Answered(Err(_)) | Called::NoAnswer => return Err(Gone),
+            }
+        }
+        Ok(())
+    }
+
     /// A batch like no other.
     pub fn batch(&self, builder: BatchBuilder) -> BatchBuilder {
         let mut builder = builder;
@@ -223,6 +239,7 @@ impl Client {
 
     /// Sends recorded batches, all at once, in order; writes down and returns what was told of each.
     pub async fn send(&mut self, ids: &[SentId]) -> Result<Vec<Result<Appended, AppendError>>, Gone> {
+        self.find_topics(ids).await?;
         let live = self.live();
         let world = self.world.clone();
         let appends: Vec<Append> = {
