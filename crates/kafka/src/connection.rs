@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::frames::{Frame, Frames, Next};
+use crate::frames::{Frames, Next};
 use crate::outbox::Outbox;
 use crate::peer::{Foreign, foreign};
 use crate::wire::Reply;
@@ -48,7 +49,8 @@ pub(crate) trait Handler: Send {
 /// A request with the memory that it was given.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub frame: Frame,
+    /// A request without its size, in memory of its own: slices of it may be kept.
+    pub frame: Bytes,
     pub permit: Option<MemoryPermit>,
     pub arrived: Instant,
     /// Whether the topics that it names and that were not known here were looked up.
@@ -211,9 +213,8 @@ impl<H: Handler> Connection<H> {
             self.since_yield = 0;
             tokio::task::yield_now().await;
         }
-        if reads && self.produces > 0 && self.read_or_wait()? {
-            return Ok(());
-        }
+        // Between two requests, with records under way: if the socket is empty too, the client may only wait for replies.
+        let may_wait = reads && self.produces > 0 && !self.waiting && self.frames.next() == Ok(Next::Nothing);
         tokio::select! {
             biased;
             Some(outcome) = self.running.next(), if !self.running.is_empty() => self.finished(outcome)?,
@@ -235,20 +236,10 @@ impl<H: Handler> Connection<H> {
                 self.check_progress(reads)?;
                 timer.reset(self.next_check());
             }
+            // Comes last: so there was nothing to read.
+            () = std::future::ready(()), if may_wait => self.set_waiting(true),
         }
         Ok(())
-    }
-
-    /// Between two requests, with records under way: reads if there is something, else tells that the client waits.
-    fn read_or_wait(&mut self) -> Result<bool, Closed> {
-        if self.waiting || self.frames.next() != Ok(Next::Nothing) {
-            return Ok(false);
-        }
-        match self.frames.try_fill(&self.socket)? {
-            Some(bytes) => self.received(bytes),
-            None => self.set_waiting(true),
-        }
-        Ok(!self.waiting)
     }
 
     /// Starts every complete frame as far as the limits allow. Says whether more bytes are of use.
@@ -312,7 +303,7 @@ impl<H: Handler> Connection<H> {
     }
 
     fn start(&mut self, request: Admitted) -> Result<(), Closed> {
-        let free_bytes = if request.permit.is_some() { 0 } else { request.frame.bytes.len() + REQUEST_OVERHEAD };
+        let free_bytes = if request.permit.is_some() { 0 } else { request.frame.len() + REQUEST_OVERHEAD };
         match self.handler.start(request) {
             Started::Running { kind, outcome } => {
                 self.free_bytes += free_bytes;

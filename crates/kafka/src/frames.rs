@@ -1,12 +1,12 @@
 //! Cuts a connection's bytes into frames, without ever holding more than was sent.
 //!
-//! Small frames are cut from one shared buffer; a big one gets a buffer of its own, so that its record batches can be
-//! kept without a copy and without pinning anything else. A big buffer grows as its bytes arrive, but what a connection
+//! Small frames are copied out of one shared buffer; a big one is read into a buffer of its own, so that its record
+//! batches can be kept without a copy. Either way what is kept pins nothing else. A big buffer grows as its bytes arrive, but what a connection
 //! has sent before is taken for granted: in a steady stream nothing is copied twice.
 
 use std::io;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::net::TcpStream;
 
 /// Up to this many bytes a frame is cut from the shared buffer.
@@ -25,14 +25,6 @@ pub(crate) struct FrameSize(i32, usize);
 
 /// The shortest request header: API, version, correlation id.
 const MIN_FRAME: usize = 8;
-
-/// A request without its size.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub bytes: Bytes,
-    /// Whether the frame has its memory to itself: then slices of it may be kept.
-    pub alone: bool,
-}
 
 /// What stands next in the buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,21 +110,21 @@ impl Frames {
         self.big = Some((buffer, size));
     }
 
-    /// Takes the frame that is complete.
-    pub fn take(&mut self) -> Option<Frame> {
+    /// Takes the frame that is complete, without its size. It has its memory to itself: slices of it may be kept.
+    pub fn take(&mut self) -> Option<Bytes> {
         if self.next() != Ok(Next::Complete) {
             return None;
         }
         self.admitted = false;
+        self.last_was_big = self.big.is_some();
         if let Some((buffer, size)) = self.big.take() {
             self.largest = self.largest.max(size);
-            self.last_was_big = true;
-            return Some(Frame { bytes: buffer.freeze(), alone: true });
+            return Some(buffer.freeze());
         }
-        self.last_was_big = false;
         let size = self.size().ok()??;
-        let frame = self.shared.split_to(SIZE + size).freeze().slice(SIZE..);
-        Some(Frame { bytes: frame, alone: false })
+        let frame = Bytes::copy_from_slice(&self.shared[SIZE..SIZE + size]);
+        self.shared.advance(SIZE + size);
+        Some(frame)
     }
 
     /// Reads once what the socket has; 0 bytes: the peer has closed its side. Cancelling loses nothing.

@@ -53,7 +53,7 @@ pub fn frames(mut arriving: &[u8], pieces: &[u8]) -> usize {
             Err(_) => return held,
             Ok(Next::Announced(_)) => frames.admit(),
             Ok(Next::Complete) => match frames.take() {
-                Some(frame) => held += frame.bytes.len(),
+                Some(frame) => held += frame.len(),
                 None => return held,
             },
             Ok(Next::Nothing | Next::Partial) => {

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -52,7 +51,7 @@ fn reply(bytes: &[u8]) -> Outcome {
 
 impl Handler for Script {
     fn start(&mut self, request: Admitted) -> Started {
-        let number = u32::from_be_bytes(request.frame.bytes[..4].try_into().unwrap());
+        let number = u32::from_be_bytes(request.frame[..4].try_into().unwrap());
         let mut inner = self.inner.lock().unwrap();
         if let Some(wait) = inner.later.remove(&number) {
             return Started::Later(Box::pin(async move {

@@ -92,7 +92,7 @@ pub(crate) enum Refusal {
 
 impl Handler for Session {
     fn start(&mut self, request: Admitted) -> Started {
-        match open(&request.frame.bytes) {
+        match open(&request.frame) {
             Ok((Call { api: ApiKey::Produce, .. }, _)) => self.start_produce(request),
             Ok(_) => {
                 let answer = answer(self.front.clone(), request);
@@ -118,7 +118,7 @@ impl Handler for Session {
 
 /// Everything but Produce: such requests of one connection may run side by side.
 async fn answer(front: Front, request: Admitted) -> Outcome {
-    let Ok((call, body)) = open(&request.frame.bytes) else { return Outcome::NoReply };
+    let Ok((call, body)) = open(&request.frame) else { return Outcome::NoReply };
     let (w, permit) = match Request::decode(call.api, call.version, body) {
         Ok(Request::Fetch(r)) => {
             let (response, permit) = fetch::answer(&front, call.version, &r).await;
@@ -130,7 +130,7 @@ async fn answer(front: Front, request: Admitted) -> Outcome {
         Err(e) => return Outcome::Close(call.malformed(e)),
     };
     let reply = w.finish();
-    front.metrics.answered(call.api, request.frame.bytes.len(), reply.len, request.arrived.elapsed());
+    front.metrics.answered(call.api, request.frame.len(), reply.len, request.arrived.elapsed());
     Outcome::Reply(reply, permit)
 }
 

@@ -12,7 +12,6 @@ use lakebed_record::{Partition, TopicId, TopicName};
 use super::{Call, Session, open};
 use crate::connection::{Admitted, Closed, Kind, LookedUp, Outcome, Started};
 use crate::errors;
-use crate::frames::Frame;
 use crate::metrics::KafkaMetrics;
 use crate::wire::produce::{
     ProducePartition, ProduceRequest, ProduceResponsePartition, ProduceResponseTopic, ProduceTopic, TopicRef,
@@ -47,7 +46,7 @@ enum Unknown {
 
 impl Session {
     pub(super) fn start_produce(&mut self, request: Admitted) -> Started {
-        let (call, produce) = match decode(&request.frame.bytes) {
+        let (call, produce) = match decode(&request.frame) {
             Ok(decoded) => decoded,
             Err(closed) => return Started::Refused(closed),
         };
@@ -61,8 +60,7 @@ impl Session {
         let stored = match appends.is_empty() {
             true => Either::Left(std::future::ready(Vec::new())),
             false => {
-                let client_id =
-                    RequestHeader::decode(&request.frame.bytes).ok().and_then(|(header, _)| header.client_id);
+                let client_id = RequestHeader::decode(&request.frame).ok().and_then(|(header, _)| header.client_id);
                 let stored = self.producer(client_id).append(appends, timeout.unwrap_or(DEFAULT_TIMEOUT));
                 Either::Right(stored)
             }
@@ -99,7 +97,7 @@ impl Session {
                 verdicts.push(match batch {
                     Err(refused) => Verdict::Refused(refused),
                     Ok((topic, batch)) => {
-                        let batch = keep(&request.frame, batch);
+                        let batch = request.frame.slice_ref(batch);
                         appends.push(Append { topic, partition: Partition(partition.index), batch });
                         Verdict::Given
                     }
@@ -182,11 +180,6 @@ fn check_batch(partition: ProducePartition<'_>, version: i16) -> Result<&[u8], R
     Ok(records)
 }
 
-/// The batch for keeps: a slice where the frame has memory of its own, else a copy, which is small, lest it pins more.
-fn keep(frame: &Frame, batch: &[u8]) -> Bytes {
-    if frame.alone { frame.bytes.slice_ref(batch) } else { Bytes::copy_from_slice(batch) }
-}
-
 /// The reply, once everything has its verdict.
 fn finish(
     request: &Admitted,
@@ -195,14 +188,14 @@ fn finish(
     acks: i16,
     metrics: &KafkaMetrics,
 ) -> Outcome {
-    let Ok((call, produce)) = decode(&request.frame.bytes) else { return Outcome::NoReply };
+    let Ok((call, produce)) = decode(&request.frame) else { return Outcome::NoReply };
     let mut results = results.into_iter();
     let mut verdicts = verdicts.into_iter().map(|verdict| match verdict {
         Verdict::Refused(refused) => Err(refused),
         Verdict::Given => results.next().unwrap_or(Err(AppendError::Stopping)).map_err(|e| self::refused(&e)),
     });
     let topics: Vec<_> = produce.topics.iter().map(|topic| answer_topic(&topic, &mut verdicts)).collect();
-    let size = request.frame.bytes.len();
+    let size = request.frame.len();
     if acks == 0 {
         metrics.answered(call.api, size, 0, request.arrived.elapsed());
         let failed = topics.iter().flat_map(|topic| &topic.partitions).find(|p| p.error != ErrorCode::None);
