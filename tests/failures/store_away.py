@@ -22,8 +22,8 @@ AWAY = 30
 def store_away(folder):
     proxy = Proxy(*LocalStack.address(folder))
     store = LocalStack.bucket(folder, "away", {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"})
-    node = store.node("--memory-budget", str(BUDGET))
-    with node:
+    node, other, late = store.node("--memory-budget", str(BUDGET)), store.node(), store.node()
+    with node, other:
         create(node.bootstrap, "load")
         # Enough to fill the buffer budget many times over within a minute.
         producing = [Producing("i", node.bootstrap, "load", IDEMPOTENT, rate=3000, padding=1000),
@@ -37,9 +37,18 @@ def store_away(folder):
         assert before > 1000, f"only {before} acknowledged while all was well"
         watch = Watch(node)
         watch.start()
-        for mode in (REFUSE, HANG):
-            proxy.set(mode)
-            while_away(node, mode, time.monotonic() + AWAY)
+        proxy.set(REFUSE)
+        until = time.monotonic() + AWAY
+        cold = Reading(other.bootstrap, "load")
+        cold.start()
+        while_away(node, REFUSE, until)
+        refuses_to_start(late)
+        assert not sum(map(len, cold.seen.values())), "records that only the store holds were read without it"
+        cold.finish()
+        proxy.set(HANG)
+        until = time.monotonic() + AWAY
+        left = other.stop()
+        while_away(node, HANG, until)
         proxy.set(PASS)
         back = time.monotonic()
         await_ready(node, 30)
@@ -54,7 +63,7 @@ def store_away(folder):
         peak = watch.finish()
         assert peak < BUDGET + (150 << 20), f"memory rose to {peak >> 20} MiB"
         node.stop()
-    return f"ready {took:.1f} s after it came back; at most {peak >> 20} MiB resident; {said}"
+    return f"a node told to stop left in {left:.1f} s; ready {took:.1f} s after it came back; at most {peak >> 20} MiB resident; {said}"
 
 
 def while_away(node, mode, until):
@@ -70,6 +79,7 @@ def while_away(node, mode, until):
     assert hot, f"{mode}: recent records could not be read"
     assert "load" in AdminClient({"bootstrap.servers": node.bootstrap}).list_topics(timeout=10).topics, f"{mode}: metadata"
     refuses_change(node, mode)
+    does_not_know_the_end(node, mode)
     acknowledged = node.metric("lakebed_commits")
     while time.monotonic() < until:
         time.sleep(0.5)
@@ -78,14 +88,39 @@ def while_away(node, mode, until):
     assert node.metric("lakebed_commits") == acknowledged, f"{mode}: commits without a store"
 
 
+def consumer(node):
+    return Consumer({"bootstrap.servers": node.bootstrap, "group.id": "unused", "enable.auto.commit": False, "log_level": 0})
+
+
 def next_hot(node):
-    """Records near the end come from the node's memory."""
-    reader = Consumer({"bootstrap.servers": node.bootstrap, "group.id": "unused", "enable.auto.commit": False, "log_level": 0})
-    at = int(node.high) - 10 if hasattr(node, "high") else OFFSET_BEGINNING
-    reader.assign([TopicPartition("load", 0, at)])
+    """What was written since the node's start comes from its memory."""
+    reader = consumer(node)
+    reader.assign([TopicPartition("load", 0, OFFSET_BEGINNING)])
     message = reader.poll(10)
     reader.close()
     return message is not None and message.error() is None
+
+
+def does_not_know_the_end(node, mode):
+    """Another node may have written: the latest offset is not answered from memory."""
+    reader = consumer(node)
+    try:
+        answer = reader.get_watermark_offsets(TopicPartition("load", 0), 8)
+    except KafkaException:
+        return
+    finally:
+        reader.close()
+    raise AssertionError(f"{mode}: the latest offset is {answer} without a store")
+
+
+def refuses_to_start(node):
+    try:
+        node.start()
+    except RuntimeError as left:
+        assert "it left with 1" in str(left), left
+        return
+    node.kill()
+    raise AssertionError("a node started without a store")
 
 
 def refuses_change(node, mode):

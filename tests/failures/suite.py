@@ -42,10 +42,9 @@ def kill_loop(store, settings, seconds=SECONDS):
             time.sleep(dice.choice([0, 0, 0.3]))
             node.start()
             kills += 1
-        ledger = producing.finish()
-        seen = reading.finish()
-        final = read_all(node.bootstrap, "load")
+        ledger, final = producing.finish(), read_all(node.bootstrap, "load")
         said = compare(ledger, final)
+        seen = reading.finish()
         saw_the_truth(seen, final)
         node.stop()
     assert ledger.count > 1000 and kills >= seconds / 5, f"{kills} kills, {ledger.count} acknowledged: too few to mean anything"
