@@ -128,8 +128,12 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
             Err(other) => return Err(other.into()),
         }
         // A bucket in use never lacks CURRENT: with a log but without CURRENT something deleted it.
+        // Unless another first start made both since: then CURRENT was there before slot 1.
         if settled::get(store, env, &keys::log(Slot(1))).await.is_ok() {
-            return Err(OpenError::NoCurrent(keys::log(Slot(1))));
+            match settled::get(store, env, &key).await {
+                Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(keys::log(Slot(1)))),
+                _ => continue,
+            }
         }
         let body = control::seal(Kind::Current, &Current::first(env.entropy.u128()));
         match store.swap(&key, None, &body).await.value {
