@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lakebed_record::keys::Key;
+use lakebed_record::keys::{self, Key};
 use lakebed_store::env::{Clock, Entropy, Env};
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{
@@ -34,8 +34,10 @@ pub struct Bucket {
     /// Median latency of a PUT and of a GET in ms.
     put_ms: u64,
     get_ms: u64,
-    /// Hash of what each key was created with.
-    created: Mutex<BTreeMap<Key, u64>>,
+    /// Hash of what each key was created with, and when.
+    created: Mutex<BTreeMap<Key, (u64, Duration)>>,
+    /// Every content of CURRENT, and since when.
+    currents: Mutex<Vec<(Duration, Bytes)>>,
 }
 
 impl Bucket {
@@ -44,7 +46,16 @@ impl Bucket {
         let env = Env { clock: Arc::new(time), entropy: Arc::new(SeededEntropy::new(seed)) };
         let (put_ms, get_ms) = (dice.between(5, 80), dice.between(3, 40));
         let inner = MemoryStore::new(&env);
-        Arc::new(Bucket { inner, time, rates, dice, put_ms, get_ms, created: Mutex::default() })
+        Arc::new(Bucket {
+            inner,
+            time,
+            rates,
+            dice,
+            put_ms,
+            get_ms,
+            created: Mutex::default(),
+            currents: Mutex::default(),
+        })
     }
 
     pub fn keys(&self) -> Vec<Key> {
@@ -56,11 +67,20 @@ impl Bucket {
         self.inner.get(key, None).await.value.ok().map(|o| o.bytes)
     }
 
+    /// When an object was created, in true time.
+    pub fn created_at(&self, key: &Key) -> Option<Duration> {
+        self.created.lock().get(key).map(|(_, at)| *at)
+    }
+
+    pub fn swaps_of_current(&self) -> Vec<(Duration, Bytes)> {
+        self.currents.lock().clone()
+    }
+
     /// Objects whose content is not the one they were created with.
     pub async fn changed(&self) -> Vec<Key> {
         let created = self.created.lock().clone();
         let mut changed = Vec::new();
-        for (key, hash) in created {
+        for (key, (hash, _)) in created {
             if self.peek(&key).await.map(|b| content_hash(&b)) != Some(hash) {
                 changed.push(key);
             }
@@ -71,9 +91,17 @@ impl Bucket {
     async fn create(&self, key: &Key, body: &Body) -> Created {
         let created = self.inner.create(key, body).await.value;
         if matches!(created, Created::Yes) {
-            self.created.lock().insert(key.clone(), content_hash(&body.to_bytes()));
+            self.created.lock().insert(key.clone(), (content_hash(&body.to_bytes()), self.time.now()));
         }
         created
+    }
+
+    async fn swap(&self, key: &Key, expected: Option<&Version>, body: &Body) -> Swapped {
+        let swapped = self.inner.swap(key, expected, body).await.value;
+        if matches!(swapped, Swapped::Yes(_)) && *key == keys::current() {
+            self.currents.lock().push((self.time.now(), body.to_bytes()));
+        }
+        swapped
     }
 
     /// S3's dates have whole seconds.
@@ -119,7 +147,7 @@ impl Write {
     /// FORMAT and CURRENT are never stored short: the first start would fail and the operator look for another store.
     fn call(&self) -> Call {
         match self {
-            Write::Create(key, _) if *key != lakebed_record::keys::format() => Call::Create,
+            Write::Create(key, _) if *key != keys::format() => Call::Create,
             Write::Create(..) | Write::Swap(..) => Call::Control,
         }
     }
@@ -144,9 +172,7 @@ impl Write {
     async fn apply(&self, bucket: &Bucket) -> Wrote {
         match self {
             Write::Create(key, body) => Wrote::Created(bucket.create(key, body).await),
-            Write::Swap(key, expected, body) => {
-                Wrote::Swapped(bucket.inner.swap(key, expected.as_ref(), body).await.value)
-            }
+            Write::Swap(key, expected, body) => Wrote::Swapped(bucket.swap(key, expected.as_ref(), body).await),
         }
     }
 

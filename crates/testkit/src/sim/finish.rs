@@ -12,6 +12,7 @@ use lakebed_store::env::Env;
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{Body, Store};
 
+use super::audit;
 use super::client::{Client, request, split};
 use super::world::World;
 use crate::entropy::SeededEntropy;
@@ -79,6 +80,7 @@ pub async fn check_bucket(world: &Arc<World>) {
         world.violation(format!("object {key} has changed since it was created"));
     }
     read_all(world).await;
+    audit::check_snapshots(world).await;
     check_replays(world).await;
 }
 
@@ -94,6 +96,7 @@ async fn read_all(world: &Arc<World>) {
     };
     let (slot, hash) = broker.manifest().read(|s| (s.slot(), s.hash()));
     world.history.lock().state_hash(99, slot, hash);
+    audit::check_fences(world, &broker).await;
     let there = broker.topics();
     for (name, topic) in world.topics.lock().iter().filter(|(_, t)| !t.doomed) {
         if !there.iter().any(|t| t.id == topic.id) {

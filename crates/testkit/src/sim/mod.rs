@@ -1,5 +1,6 @@
 //! Whole nodes on one failing bucket, random clients, and the checks of section 10: one run per seed.
 
+mod audit;
 mod client;
 mod cluster;
 mod finish;
