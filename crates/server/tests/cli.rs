@@ -131,3 +131,14 @@ fn a_wrong_command_line_is_refused_with_the_usage() {
         assert!(said.contains(args[1]) && !said.contains("panicked"), "{said}");
     }
 }
+
+#[test]
+fn every_metric_is_documented() {
+    let node = Node::start(&["--store", "memory://"]);
+    let documented = include_str!("../../../docs/metrics.md");
+    let metrics = node.http_get("/metrics");
+    let names = metrics.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next());
+    let missing: Vec<_> = names.filter(|name| !documented.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/metrics.md lacks {missing:?}");
+    assert!(metrics.lines().filter(|l| l.starts_with("# TYPE ")).count() > 20);
+}
