@@ -32,7 +32,8 @@ pub async fn get(store: &dyn Store, env: &Env, key: &Key) -> Result<Object, Gave
     let mut tries = 0;
     loop {
         let fault = match store.get(key, None).await.value {
-            Ok(object) => return Ok(object),
+            Ok(object) if object.bytes.len() as u64 == object.meta.total_len => return Ok(object),
+            Ok(_) => ended_early(key),
             Err(ReadError::NotFound) => return Err(GaveUp::NotFound(key.clone())),
             Err(ReadError::Fault(fault)) => fault,
         };
@@ -64,6 +65,10 @@ pub async fn create(store: &dyn Store, env: &Env, key: &Key, body: &Body) -> Res
         }
         env.clock.sleep(backoff(tries)).await;
     }
+}
+
+fn ended_early(key: &Key) -> Fault {
+    Fault { kind: FaultKind::Server, message: format!("{key}: the store sent less than it announced") }
 }
 
 fn not_yet(key: &Key) -> Fault {
