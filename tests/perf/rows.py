@@ -7,7 +7,7 @@ import shutil
 import statistics
 import time
 
-from brokers import WORK, Delay, Failed, Kafka, Lakebed, bench, free_port, producer_perf_test, rdperf
+from brokers import WORK, Delay, Failed, Kafka, Lakebed, bench, free_port, median_ms, producer_perf_test, rdperf
 
 S3 = "s3-standard"
 PUT_P50_MS = 45  # of the injected profile
