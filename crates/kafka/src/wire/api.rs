@@ -119,4 +119,15 @@ mod tests {
         assert_eq!(differs, [ApiKey::Produce]);
         assert!(!ApiKey::Produce.served().serves(2));
     }
+
+    #[test]
+    fn the_documentation_has_the_same_table() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md")).unwrap();
+        let (head, mut expected) = ("| API | number | versions |\n|---|---|---|\n", String::new());
+        for row in TABLE {
+            expected += &format!("| {} | {} | {}–{} |\n", row.api, row.api as i16, row.min, row.max);
+        }
+        let (_, rest) = page.split_once(head).expect("docs/kafka.md has a table of APIs");
+        assert_eq!(rest.split_once("\n\n").unwrap().0.to_owned() + "\n", expected);
+    }
 }
