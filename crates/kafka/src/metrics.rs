@@ -10,12 +10,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::wire::ApiKey;
 use crate::wire::api::TABLE;
+use crate::wire::{ApiKey, ErrorCode};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabel {
     api: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabel {
+    api: &'static str,
+    code: &'static str,
 }
 
 /// Cheap to clone; clones count together.
@@ -39,6 +45,7 @@ struct Families {
     requests: Family<ApiLabel, Counter>,
     request_bytes: Family<ApiLabel, Counter>,
     response_bytes: Family<ApiLabel, Counter>,
+    errors: Family<ErrorLabel, Counter>,
     seconds: Family<ApiLabel, Histogram, fn() -> Histogram>,
 }
 
@@ -64,6 +71,7 @@ impl Default for KafkaMetrics {
             requests: Family::default(),
             request_bytes: Family::default(),
             response_bytes: Family::default(),
+            errors: Family::default(),
             seconds: Family::new_with_constructor(latencies),
         };
         let apis = TABLE.map(|row| (row.api, families.of(row.api))).into();
@@ -98,6 +106,7 @@ impl KafkaMetrics {
             Unit::Seconds,
             families.seconds.clone(),
         );
+        kafka.register("errors", "Error codes in replies: one for each partition or topic", families.errors.clone());
         kafka.register("connections", "Open connections", connections.clone());
         kafka.register("connections_accepted", "Connections accepted", accepted.clone());
         kafka.register(
@@ -113,6 +122,13 @@ impl KafkaMetrics {
         metrics.request_bytes.inc_by(request_bytes as u64);
         metrics.response_bytes.inc_by(response_bytes as u64);
         metrics.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn errors(&self, api: ApiKey, errors: &[(ErrorCode, u64)]) {
+        for (code, times) in errors {
+            let label = ErrorLabel { api: api.name(), code: code.name() };
+            self.inner.families.errors.get_or_create(&label).inc_by(*times);
+        }
     }
 
     pub(crate) fn opened(&self) {

@@ -46,7 +46,7 @@ impl Script {
 
 fn reply(bytes: &[u8]) -> Outcome {
     let piece = Bytes::copy_from_slice(bytes);
-    Outcome::Reply(Reply { len: piece.len(), pieces: vec![piece] }, None)
+    Outcome::Reply(Reply { len: piece.len(), pieces: vec![piece], errors: Vec::new() }, None)
 }
 
 impl Handler for Script {

@@ -131,6 +131,7 @@ async fn answer(front: Front, request: Admitted) -> Outcome {
     };
     let reply = w.finish();
     front.metrics.answered(call.api, request.frame.len(), reply.len, request.arrived.elapsed());
+    front.metrics.errors(call.api, &reply.errors);
     Outcome::Reply(reply, permit)
 }
 

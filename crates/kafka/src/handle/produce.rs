@@ -200,6 +200,7 @@ fn finish(
         metrics.answered(call.api, size, 0, request.arrived.elapsed());
         let failed = topics.iter().flat_map(|topic| &topic.partitions).find(|p| p.error != ErrorCode::None);
         return failed.map_or(Outcome::NoReply, |p| {
+            metrics.errors(call.api, &[(p.error, 1)]);
             let why = p.error_message.as_deref().unwrap_or_default();
             Outcome::Close(Closed::Unanswerable(format!("partition {}: {:?} {why}", p.index, p.error)))
         });
@@ -208,6 +209,7 @@ fn finish(
     encode_response(&mut w, &topics);
     let reply = w.finish();
     metrics.answered(call.api, size, reply.len, request.arrived.elapsed());
+    metrics.errors(call.api, &reply.errors);
     Outcome::Reply(reply, None)
 }
 

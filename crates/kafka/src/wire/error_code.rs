@@ -37,3 +37,43 @@ pub enum ErrorCode {
     UnknownTopicId = 100,
     UnsupportedEndpointType = 115,
 }
+
+impl ErrorCode {
+    /// As Kafka writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownServerError => "UNKNOWN_SERVER_ERROR",
+            Self::None => "NONE",
+            Self::OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
+            Self::CorruptMessage => "CORRUPT_MESSAGE",
+            Self::UnknownTopicOrPartition => "UNKNOWN_TOPIC_OR_PARTITION",
+            Self::LeaderNotAvailable => "LEADER_NOT_AVAILABLE",
+            Self::NotLeaderOrFollower => "NOT_LEADER_OR_FOLLOWER",
+            Self::RequestTimedOut => "REQUEST_TIMED_OUT",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::CoordinatorLoadInProgress => "COORDINATOR_LOAD_IN_PROGRESS",
+            Self::InvalidTopic => "INVALID_TOPIC_EXCEPTION",
+            Self::InvalidRequiredAcks => "INVALID_REQUIRED_ACKS",
+            Self::InvalidTimestamp => "INVALID_TIMESTAMP",
+            Self::UnsupportedVersion => "UNSUPPORTED_VERSION",
+            Self::TopicAlreadyExists => "TOPIC_ALREADY_EXISTS",
+            Self::InvalidPartitions => "INVALID_PARTITIONS",
+            Self::InvalidReplicationFactor => "INVALID_REPLICATION_FACTOR",
+            Self::InvalidReplicaAssignment => "INVALID_REPLICA_ASSIGNMENT",
+            Self::InvalidConfig => "INVALID_CONFIG",
+            Self::NotController => "NOT_CONTROLLER",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::OutOfOrderSequenceNumber => "OUT_OF_ORDER_SEQUENCE_NUMBER",
+            Self::InvalidProducerEpoch => "INVALID_PRODUCER_EPOCH",
+            Self::KafkaStorageError => "KAFKA_STORAGE_ERROR",
+            Self::UnknownProducerId => "UNKNOWN_PRODUCER_ID",
+            Self::FetchSessionIdNotFound => "FETCH_SESSION_ID_NOT_FOUND",
+            Self::UnknownLeaderEpoch => "UNKNOWN_LEADER_EPOCH",
+            Self::UnsupportedCompressionType => "UNSUPPORTED_COMPRESSION_TYPE",
+            Self::InvalidRecord => "INVALID_RECORD",
+            Self::ThrottlingQuotaExceeded => "THROTTLING_QUOTA_EXCEEDED",
+            Self::UnknownTopicId => "UNKNOWN_TOPIC_ID",
+            Self::UnsupportedEndpointType => "UNSUPPORTED_ENDPOINT_TYPE",
+        }
+    }
+}

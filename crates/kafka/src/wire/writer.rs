@@ -11,6 +11,7 @@ pub struct Writer {
     /// Bytes to be sent as they are, each after so many bytes of `fields`.
     cuts: Vec<(usize, Vec<Bytes>)>,
     cut_bytes: usize,
+    errors: Vec<(ErrorCode, u64)>,
     version: i16,
     flexible: bool,
 }
@@ -20,12 +21,15 @@ pub struct Writer {
 pub struct Reply {
     pub pieces: Vec<Bytes>,
     pub len: usize,
+    /// The error codes in it, and how often each.
+    pub errors: Vec<(ErrorCode, u64)>,
 }
 
 impl Writer {
     /// Starts the frame with the response header.
     pub fn new(correlation_id: i32, version: i16, flexible: bool, header_has_tags: bool) -> Self {
-        let mut writer = Self { fields: vec![0; 4], cuts: Vec::new(), cut_bytes: 0, version, flexible };
+        let (fields, cuts, errors) = (vec![0; 4], Vec::new(), Vec::new());
+        let mut writer = Self { fields, cuts, cut_bytes: 0, errors, version, flexible };
         writer.i32(correlation_id);
         if header_has_tags {
             writer.fields.push(0);
@@ -50,7 +54,7 @@ impl Writer {
         if !fields.is_empty() {
             pieces.push(fields);
         }
-        Reply { pieces, len }
+        Reply { pieces, len, errors: self.errors }
     }
 
     pub fn version(&self) -> i16 {
@@ -84,6 +88,13 @@ impl Writer {
 
     pub fn error(&mut self, code: ErrorCode) {
         self.i16(code as i16);
+        if code == ErrorCode::None {
+            return;
+        }
+        match self.errors.iter_mut().find(|(counted, _)| *counted == code) {
+            Some((_, times)) => *times += 1,
+            None => self.errors.push((code, 1)),
+        }
     }
 
     pub fn topic_id(&mut self, id: TopicId) {
