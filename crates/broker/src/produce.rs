@@ -67,7 +67,7 @@ impl Producer {
         if !batches.is_empty() {
             broker.stream().push(batches);
         }
-        let under_way = UnderWay(Arc::clone(&self.connection));
+        let under_way = UnderWay { connection: Arc::clone(&self.connection), broker: broker.clone() };
         async move {
             let _under_way = under_way;
             let (outcomes, ended) = answer.wait(broker.env(), timeout).await;
@@ -101,11 +101,14 @@ impl Producer {
 }
 
 /// A request without an answer.
-struct UnderWay(Arc<Connection>);
+struct UnderWay {
+    connection: Arc<Connection>,
+    broker: Broker,
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.request_ended();
+        self.connection.request_ended(self.broker.env().clock.monotonic());
     }
 }
 

@@ -12,6 +12,8 @@ use crate::config::{BrokerConfig, FlushProfile};
 
 /// After this silence a drained connection with a full window is believed to wait for us.
 const QUIET: Duration = Duration::from_millis(15);
+/// PUTs that early starts may be ahead of their average rate: after a slow one, the next goes sooner.
+const EARLY_CREDIT: u32 = 3;
 /// Shortest gap of profile `latency`: a local store's commit takes microseconds.
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
 const MIB: u64 = 1 << 20;
@@ -36,7 +38,7 @@ pub struct Policy {
     inline_max: u64,
     /// The same while only window-limited connections wait: one PUT for them instead of two, one after the other.
     waiting_inline_max: u64,
-    /// Least time between starts per PUT of the earlier one, when starting early for waiting connections.
+    /// Average time per PUT that early starts for waiting connections keep to.
     early_put_spacing: Duration,
     /// The same for every start (`flush.max.puts.per.second`).
     put_spacing: Duration,
@@ -160,6 +162,8 @@ pub struct Planner {
     unsure: usize,
     last_push: Duration,
     last_start: Option<(Duration, Shape)>,
+    /// When the PUTs so far will have been paid for at the rate of early starts.
+    paid_at: Duration,
     uploads: usize,
     unsettled: usize,
     closing: bool,
@@ -175,6 +179,7 @@ impl Planner {
             unsure: 0,
             last_push: Duration::ZERO,
             last_start: None,
+            paid_at: Duration::ZERO,
             uploads: 0,
             unsettled: 0,
             closing: false,
@@ -210,16 +215,13 @@ impl Planner {
         self.change(connection, |c| c.drained = drained);
     }
 
-    pub fn is_drained(&self, connection: ConnectionId) -> bool {
-        self.connections.get(&connection).is_some_and(|c| c.drained)
-    }
-
     pub fn forget(&mut self, connection: ConnectionId) {
         self.change(connection, |c| (c.drained, c.window) = (false, Window::Open));
     }
 
     pub fn started(&mut self, shape: Shape, now: Duration) {
         self.last_start = Some((now, shape));
+        self.paid_at = self.paid_at.max(now) + self.policy.early_put_spacing * shape.puts();
         self.unsettled += 1;
         if shape == Shape::Segment {
             self.uploads += 1;
@@ -278,7 +280,8 @@ impl Planner {
         };
         let regular = start + gap;
         let silence = if self.unsure == 0 { self.last_push } else { self.last_push + QUIET };
-        let early = (start + self.policy.early_put_spacing * last.puts()).max(silence);
+        let credit = self.policy.early_put_spacing * EARLY_CREDIT;
+        let early = self.paid_at.saturating_sub(credit).max(silence);
         if only_waiting && early < regular {
             (early.max(floor), Reason::Waiting)
         } else {

@@ -97,7 +97,7 @@ impl Queue {
         while bytes < max
             && let Some(batch) = self.batches.pop_front()
         {
-            batch.connection.taken(number, self.planner.is_drained(batch.connection.id));
+            batch.connection.taken(number);
             bytes += batch.len();
             taken.batches.push(batch);
         }

@@ -212,15 +212,15 @@ impl Stream {
         match result.map(|mut receipt| receipt.outcomes.pop()) {
             Ok(Some(OpOutcome::Appended(outcomes))) => {
                 let flat = group.members.iter().flatten().zip(outcomes.iter().flatten());
-                flat.for_each(|(&index, outcome)| self.finish(&group.flush.batches[index], answer(outcome), now));
+                flat.for_each(|(&index, outcome)| self.finish(&group.flush.batches[index], answer(outcome)));
             }
             Ok(Some(OpOutcome::OutsideWindow)) => self.flush_again(group, now),
             Ok(outcome) => {
                 tracing::error!(?outcome, "an append was refused as a whole");
-                self.finish_all(&group, &AppendError::TimedOut, now);
+                self.finish_all(&group, &AppendError::TimedOut);
             }
-            Err(SubmitError::Fenced) => self.finish_all(&group, &AppendError::TimedOutUnderWay, now),
-            Err(SubmitError::Stopped(_)) => self.finish_all(&group, &AppendError::Stopping, now),
+            Err(SubmitError::Fenced) => self.finish_all(&group, &AppendError::TimedOutUnderWay),
+            Err(SubmitError::Stopped(_)) => self.finish_all(&group, &AppendError::Stopping),
         }
         self.settle_one();
     }
@@ -233,7 +233,7 @@ impl Stream {
         for &index in group.members.iter().flatten() {
             let batch = &group.flush.batches[index];
             if batch.connection.last_flush() != group.number || queue.is_closed() {
-                self.finish(batch, Err(AppendError::TimedOut), now);
+                self.finish(batch, Err(AppendError::TimedOut));
             } else if batch.request.requeue(batch.index) {
                 again.push(batch.clone());
             }
@@ -244,17 +244,16 @@ impl Stream {
         self.wake(&queue, now);
     }
 
-    fn finish_all(&self, group: &Submitted, error: &AppendError, now: Duration) {
+    fn finish_all(&self, group: &Submitted, error: &AppendError) {
         for &index in group.members.iter().flatten() {
-            self.finish(&group.flush.batches[index], Err(error.clone()), now);
+            self.finish(&group.flush.batches[index], Err(error.clone()));
         }
     }
 
-    fn finish(&self, batch: &Batch, mut outcome: Outcome, now: Duration) {
+    fn finish(&self, batch: &Batch, mut outcome: Outcome) {
         if let Ok(appended) = &mut outcome {
             appended.log_append_time = batch.log_append_time;
         }
-        batch.connection.answered(now);
         batch.request.finish(batch.index, outcome);
     }
 

@@ -52,7 +52,6 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
             next: Some(0),
         })
         .collect();
-    let mut flushes = 0;
     let mut waiting: Vec<Sent> = Vec::new();
     let mut under_way: Vec<(u64, Shape, Vec<Sent>)> = Vec::new();
     let (mut puts, mut largest, mut latencies) = (0, 0, Vec::new());
@@ -68,8 +67,7 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
             }
             for (client, sent, _) in requests {
                 latencies.push(now - sent);
-                sending[client].connection.answered(at);
-                sending[client].connection.request_ended();
+                sending[client].connection.request_ended(at);
                 if let Client::Closed { .. } = sending[client].client {
                     sending[client].next = Some(now + 2);
                 }
@@ -91,10 +89,8 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
         }
         if let Decision::Flush(_, shape) = planner.decide(at, Duration::from_millis(put)) {
             planner.started(shape, at);
-            flushes += 1;
             let requests = std::mem::take(&mut waiting);
             for (id, _, bytes) in &requests {
-                sending[*id].connection.taken(flushes, planner.is_drained(ConnectionId(*id as u64)));
                 planner.taken(ConnectionId(*id as u64), *bytes);
             }
             puts += u64::from(shape.puts());
@@ -138,10 +134,11 @@ fn thirty_megabytes_a_second_stay_within_the_put_rates() {
 #[test]
 fn a_full_window_flushes_as_early_as_the_rate_allows() {
     let one = run(policy(FlushProfile::Balanced, None), &[Client::Closed { bytes: 5 * 16 * KIB }], 45);
-    assert!(one.p50 <= 87 && one.puts_per_second <= 12.0, "{one:?}");
+    // The credit is spent once: three more PUTs in these ten seconds.
+    assert!(one.p50 <= 87 && one.puts_per_second <= 12.3, "{one:?}");
     // Sixteen partitions: more than fits inline otherwise, but one PUT beats two.
     let sixteen = run(policy(FlushProfile::Balanced, None), &[Client::Closed { bytes: 5 * 16 * 16 * KIB }], 60);
-    assert!(sixteen.p50 <= 87 && sixteen.puts_per_second <= 12.0, "{sixteen:?}");
+    assert!(sixteen.p50 <= 87 && sixteen.puts_per_second <= 12.3, "{sixteen:?}");
 }
 
 #[test]
