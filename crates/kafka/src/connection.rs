@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use lakebed_broker::api::Unavailable;
 use lakebed_broker::{MemoryBudget, MemoryPermit};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -367,12 +368,21 @@ impl<H: Handler> Connection<H> {
         Instant::now() + (self.limits.stalled / 2).min(self.limits.idle)
     }
 
+    /// While nothing is read, a client that is gone shows only here.
+    fn has_hung_up(&self) -> bool {
+        let ready = self.socket.ready(Interest::READABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
     fn check_progress(&mut self, reads: bool) -> Result<(), Closed> {
         let still = self.moved.elapsed();
         if still >= self.limits.stalled
             && let Some(closed) = self.ending.take()
         {
             return Err(closed);
+        }
+        if !reads && self.produces == 0 && self.has_hung_up() {
+            return Err(Closed::ByPeer);
         }
         let in_request = reads && self.frames.next() != Ok(Next::Nothing);
         if still >= self.limits.stalled && (in_request || !self.outbox.is_empty()) {

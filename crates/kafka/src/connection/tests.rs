@@ -319,3 +319,13 @@ async fn a_client_that_stalls_or_idles_is_let_go() {
     s.script.reply(1);
     assert_eq!(s.next_reply().await, 1);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_its_queries_behind_is_noticed() {
+    let limits = Limits { stalled: Duration::from_millis(50), ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), MemoryBudget::new(1 << 20)).await;
+    s.send((0..10).map(|n| (n, 8))).await;
+    s.script.until_started(MAX_QUERIES).await;
+    drop(s.client);
+    assert!(matches!(s.ended.await.unwrap(), Closed::ByPeer | Closed::Io(_)));
+}
