@@ -16,7 +16,7 @@ import confluent_kafka
 
 from harness.ledger import compare
 from harness.load import IDEMPOTENT, PLAIN, Producing, Reading, create, read_all, saw_the_truth
-from harness.node import Node
+from harness.proxy import FLAKY, PASS, Proxy
 from harness.suite import Suite, finish
 
 import no_space
@@ -93,6 +93,37 @@ def two_nodes(store, seconds=SECONDS * 1.5):
     return f"{done}; {said}"
 
 
+def flaky_store(folder, seconds=SECONDS):
+    """Connections to the store are cut anywhere: requests that arrived and were not answered, replies cut short."""
+    proxy = Proxy(*LocalStack.address(folder))
+    store = LocalStack.bucket(folder, "flaky", {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}"})
+    node, other = store.node(), store.node()
+    with node, other:
+        create(node.bootstrap, "load")
+        producing = [Producing("i", node.bootstrap, "load", IDEMPOTENT), Producing("j", other.bootstrap, "load", IDEMPOTENT),
+                     Producing("p", node.bootstrap, "load", PLAIN, padding=500)]
+        reading = Reading(other.bootstrap, "load")
+        proxy.set(FLAKY)
+        for thread in [*producing, reading]:
+            thread.start()
+        time.sleep(seconds)
+        proxy.set(PASS)
+        ledger = producing[0].finish()
+        for more in producing[1:]:
+            ledger.add(more.finish())
+        final = read_all(node.bootstrap, "load")
+        said = compare(ledger, final)
+        seen = reading.finish()
+        saw_the_truth(seen, final)
+        retries = node.metric("lakebed_commit_retries") + other.metric("lakebed_commit_retries")
+        node.stop()
+        other.stop()
+    assert proxy.cuts > seconds and retries, f"{proxy.cuts} cuts, {retries} commits sent again: too few to mean anything"
+    assert ledger.count > 1000, f"only {ledger.count} acknowledged"
+    codes = {p.label: dict(p.codes) for p in producing}
+    return f"{proxy.cuts} cuts, {retries:.0f} commits sent again; {said}; errors {codes}"
+
+
 def main(names):
     with tempfile.TemporaryDirectory(prefix="lakebed-failures-") as folder:
         cases = {
@@ -102,6 +133,7 @@ def main(names):
             "kill-s3-idempotent": lambda: kill_loop(LocalStack.bucket(folder, "ki"), IDEMPOTENT),
             "two-nodes-file": lambda: two_nodes(FileStores(folder, "two")),
             "two-nodes-s3": lambda: two_nodes(LocalStack.bucket(folder, "two")),
+            "flaky-s3": lambda: flaky_store(folder),
             "store-away": lambda: store_away.store_away(folder),
             "no-space": lambda: no_space.no_space(folder),
         }

@@ -1,16 +1,18 @@
-"""A TCP proxy on the loopback that can go away: refuse, or take everything and answer nothing."""
+"""A TCP proxy on the loopback that can go away (refuse, or take everything and answer nothing) or be flaky (cut connections
+anywhere within a request or a reply)."""
 
 import asyncio
 import contextlib
+import random
 import threading
 
-PASS, REFUSE, HANG = "pass", "refuse", "hang"
+PASS, REFUSE, HANG, FLAKY = "pass", "refuse", "hang", "flaky"
 
 
 class Proxy:
     def __init__(self, host, port):
         self.target, self.mode = (host, port), PASS
-        self.loop, self.open = asyncio.new_event_loop(), set()
+        self.loop, self.open, self.cuts = asyncio.new_event_loop(), set(), 0
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.server = self._call(self._listen(0))
         self.port = self.server.sockets[0].getsockname()[1]
@@ -30,7 +32,7 @@ class Proxy:
             self.server = await self._listen(self.port)
         if mode == REFUSE:
             self.server.close()
-        if mode != PASS:
+        if mode in (REFUSE, HANG):
             # Whatever is under way is lost, some of it after it arrived.
             for writer in list(self.open):
                 writer.transport.abort()
@@ -44,6 +46,8 @@ class Proxy:
                 return
             up_reader, up_writer = await asyncio.open_connection(*self.target)
             self.open.add(up_writer)
+            if self.mode == FLAKY:
+                self.loop.call_later(random.uniform(0.02, 1), self._cut, writer, up_writer)
             await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
         except OSError:
             pass
@@ -51,10 +55,15 @@ class Proxy:
             self.open.discard(writer)
             writer.close()
 
+    def _cut(self, *writers):
+        self.cuts += any(w in self.open for w in writers)
+        for writer in writers:
+            writer.transport.abort()
+
     async def _pump(self, reader, writer):
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if self.mode != PASS:
+                if self.mode == HANG:
                     break
                 writer.write(data)
                 await writer.drain()

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lakebed: {error:#}");
+            logging::say(format_args!("lakebed: {error:#}"));
             ExitCode::FAILURE
         }
     }

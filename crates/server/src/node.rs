@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use lakebed_broker::Broker;
 use lakebed_http::Node;
-use lakebed_store::metered::Metered;
+
+use crate::probe::Probe;
 
 /// Empty until the broker is up.
 #[derive(Clone, Default)]
@@ -14,28 +15,31 @@ pub struct NodeView {
 
 struct Running {
     broker: Broker,
-    store: Arc<Metered>,
+    probe: Probe,
 }
 
 impl NodeView {
-    pub fn started(&self, broker: Broker, store: Arc<Metered>) {
+    pub fn started(&self, broker: Broker, probe: Probe) {
         // Called once; a second broker in one process would be a bug that readers of this view could not see.
-        assert!(self.running.set(Running { broker, store }).is_ok(), "a node starts once");
+        assert!(self.running.set(Running { broker, probe }).is_ok(), "a node starts once");
     }
 }
 
 impl Node for NodeView {
     fn not_ready(&self) -> Vec<String> {
-        let Some(Running { broker, store }) = self.running.get() else {
+        let Some(Running { broker, probe }) = self.running.get() else {
             return vec!["the node is starting: it reads the log and registers".to_owned()];
         };
-        let mut reasons = broker.status().not_ready;
-        let health = store.health();
-        if health.last_call_answered == Some(false) {
-            let fault = health.last_fault.unwrap_or_default();
-            reasons.push(format!("the last request to the object store failed: {fault}"));
+        let mut not_ready = broker.status().not_ready;
+        let health = probe.store().health();
+        match (health.last_fault, probe.unwritable()) {
+            (Some(fault), _) if health.last_call_answered == Some(false) => {
+                not_ready.push(format!("the last request to the object store failed: {fault}"));
+            }
+            (_, Some(fault)) => not_ready.push(format!("the object store takes nothing: {fault}")),
+            _ => {}
         }
-        reasons
+        not_ready
     }
 
     fn metrics(&self) -> String {

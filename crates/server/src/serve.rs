@@ -18,10 +18,12 @@ use tokio::task::JoinSet;
 use crate::cli;
 use crate::config::{Config, HostPort, advertised};
 use crate::listen::{self, Bound, Purpose};
+use crate::logging::say;
 use crate::metrics::StoreMetrics;
 use crate::node::NodeView;
+use crate::open;
+use crate::probe::Probe;
 use crate::signals::Signals;
-use crate::{open, probe};
 
 /// A store that is reachable registers a node within seconds.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -59,8 +61,9 @@ pub async fn serve(config: Config) -> Result<()> {
         kafka_metrics.register(registry);
         registry.register_collector(Box::new(StoreMetrics(Arc::clone(&store))));
     });
-    view.started(broker.clone(), Arc::clone(&store));
-    let probing = tokio::spawn(probe::watch(store, env.clone()));
+    let probe = Probe::new(store, env.clone());
+    view.started(broker.clone(), probe.clone());
+    let probing = tokio::spawn(probe.watch());
     for bound in kafka {
         let settings = KafkaConfig {
             http_address: Some(format!("http://{http_at}")),
@@ -71,7 +74,7 @@ pub async fn serve(config: Config) -> Result<()> {
         listening(Purpose::Kafka, bound.address);
     }
     introduce(&config, &told, &broker);
-    eprintln!("ready");
+    say(format_args!("ready"));
 
     let outcome = tokio::select! {
         signal = signals.next() => {
@@ -172,7 +175,7 @@ fn addresses(bound: &[Bound]) -> String {
 }
 
 fn listening(purpose: Purpose, address: std::net::SocketAddr) {
-    eprintln!("listening {} {address}", purpose.word());
+    say(format_args!("listening {} {address}", purpose.word()));
 }
 
 /// For a person who has just started it; a log reader has the fields.
@@ -182,8 +185,8 @@ fn introduce(config: &Config, told: &HostPort, broker: &Broker) {
         memory_budget = config.memory_budget, "serving"
     );
     if config.log_format == cli::LogFormat::Text {
-        eprintln!("clients are told to use {told}; data is kept in {}", config.store);
-        eprintln!("try:  echo hello | kcat -b {told} -P -t test");
-        eprintln!("      kcat -b {told} -C -t test -o beginning -e");
+        say(format_args!("clients are told to use {told}; data is kept in {}", config.store));
+        say(format_args!("try:  echo hello | kcat -b {told} -P -t test"));
+        say(format_args!("      kcat -b {told} -C -t test -o beginning -e"));
     }
 }
