@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lakebed_record::envelope::{self, FormatError, HEADER_LEN, Header, Kind};
-use lakebed_record::ops::{CommitBody, Group, StateAssertion};
-use lakebed_record::{CommitId, Incarnation, Slot, crc};
+use lakebed_record::ops::{CommitBody, Group, OpKind, StateAssertion};
+use lakebed_record::{CommitId, FEATURE_LEVEL, Incarnation, Slot, crc};
 use lakebed_store::Body;
 use prost::Message;
 
@@ -104,6 +104,9 @@ pub fn open(slot: Slot, bytes: &[u8], total_len: u64) -> Result<Opened, FormatEr
     if header.total_len() != total_len {
         return Ok(Opened::Content(SlotContent::Void));
     }
+    if header.feature_level > FEATURE_LEVEL {
+        return Err(FormatError::FeatureLevel(header.feature_level));
+    }
     if (bytes.len() as u64) < header.payload_start() {
         return Ok(Opened::NeedBytes(header.payload_start()));
     }
@@ -123,6 +126,14 @@ pub fn payload_intact(bytes: &[u8]) -> bool {
 
 fn decode(header: &Header, body: &[u8]) -> Result<Commit, FormatError> {
     let body = CommitBody::decode(body).map_err(|e| FormatError::Body(e.to_string()))?;
+    // An op that raises the level past what this build knows must not be applied as a refusal: newer builds honour it.
+    let raised = body.groups.iter().flat_map(|g| &g.ops).filter_map(|op| match &op.kind {
+        Some(OpKind::FeatureLevel(op)) => Some(u16::try_from(op.level).unwrap_or(u16::MAX)),
+        _ => None,
+    });
+    if let Some(level) = raised.max().filter(|level| *level > FEATURE_LEVEL) {
+        return Err(FormatError::FeatureLevel(level));
+    }
     let id = body.commit_id.as_slice().try_into().map_err(|_| FormatError::Body("a commit id has 16 bytes".into()))?;
     Ok(Commit {
         slot: Slot(body.slot),

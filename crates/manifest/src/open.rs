@@ -10,11 +10,11 @@ use lakebed_record::envelope::{FormatError, Kind};
 use lakebed_record::keys::{self, Key};
 use lakebed_record::{FEATURE_LEVEL, Incarnation, Slot};
 use lakebed_store::env::Env;
-use lakebed_store::{ReadError, Store, Swapped};
+use lakebed_store::{Created, Fault, ReadError, Store, Swapped};
 
 use crate::commit::{self, Opened, SlotContent};
 use crate::control::{self, Current, FORMAT_VERSION, Format};
-use crate::log::LogClock;
+use crate::log::{Dated, LogClock, Moment};
 use crate::settled::{self, GaveUp};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
@@ -94,6 +94,7 @@ pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock) -> Result<
 
 async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, OpenError> {
     let key = keys::format();
+    let mut tries = 0;
     loop {
         match settled::get(store, env, &key).await {
             Ok(object) => {
@@ -105,8 +106,10 @@ async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, O
         }
         let cluster_id = cluster_id(env.entropy.u128());
         let body = control::seal(Kind::Format, &Format { cluster_id, format: FORMAT_VERSION });
-        // Whoever wins, the next read tells; a fault is settled there as well, since names are never reused.
-        let _answer = store.create(&key, &body).await;
+        // Whoever wins, the next read tells.
+        if let Created::Unknown(fault) = store.create(&key, &body).await.value {
+            tries = pause_after(fault, &key, tries, env).await?;
+        }
     }
 }
 
@@ -118,6 +121,7 @@ fn cluster_id(random: u128) -> String {
 
 async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current, OpenError> {
     let key = keys::current();
+    let mut tries = 0;
     loop {
         match settled::get(store, env, &key).await {
             Ok(object) => {
@@ -138,12 +142,21 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
         let body = control::seal(Kind::Current, &Current::first(env.entropy.u128()));
         match store.swap(&key, None, &body).await.value {
             Swapped::Yes(_) | Swapped::Mismatch => {}
-            Swapped::Unknown(fault) => tracing::warn!(%fault, "creating CURRENT gave no answer, trying again"),
+            Swapped::Unknown(fault) => tries = pause_after(fault, &key, tries, env).await?,
         }
     }
 }
 
-type Read = (Slot, Result<Option<SlotContent>, OpenError>, Option<(i64, Duration)>);
+/// Waits before another try, or gives up with what the store said.
+async fn pause_after(fault: Fault, key: &Key, tries: u32, env: &Env) -> Result<u32, OpenError> {
+    if tries == SLOT_TRIES {
+        return Err(GaveUp::Fault { key: key.clone(), fault }.into());
+    }
+    env.clock.sleep(Duration::from_millis(50 << tries)).await;
+    Ok(tries + 1)
+}
+
+type Read = (Slot, Result<Option<SlotContent>, OpenError>, Option<Dated>);
 
 /// Reads slots in parallel and applies them in order.
 struct Replay<'a> {
@@ -175,8 +188,8 @@ impl<'a> Replay<'a> {
                 self.next = self.next.next();
             }
             let Some((slot, content, date)) = reads.next().await else { return Ok(()) };
-            if let Some((date_ms, sent)) = date {
-                self.clock.observe(date_ms, sent, self.env.clock.wall_ms());
+            if let Some(dated) = date {
+                self.clock.observe(dated);
             }
             match content? {
                 Some(content) => {
@@ -224,9 +237,10 @@ async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
     let mut wanted = FIRST_BYTES;
     let mut tries = 0;
     loop {
-        let sent = env.clock.monotonic();
+        let sent = Moment::now(env.clock.as_ref());
         let reply = store.get(&key, Some(0..wanted)).await;
-        let date = reply.date_ms.map(|d| (d, sent));
+        let received = Moment::now(env.clock.as_ref());
+        let date = reply.date_ms.map(|date_ms| Dated { date_ms, sent, received });
         let problem = match reply.value {
             Err(ReadError::NotFound) => return (slot, Ok(None), date),
             Err(ReadError::Fault(fault)) => OpenError::Store(GaveUp::Fault { key: key.clone(), fault }),
@@ -237,6 +251,7 @@ async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
                     continue;
                 }
                 Ok(Opened::NeedBytes(_)) => ends_early(&key),
+                Err(FormatError::FeatureLevel(level)) => return (slot, Err(OpenError::TooOld(level)), date),
                 Err(error) => OpenError::Format { key: key.clone(), error },
             },
         };

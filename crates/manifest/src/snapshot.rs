@@ -51,7 +51,7 @@ struct PartRef {
 pub enum Written {
     /// CURRENT names it now.
     Swapped { parts: usize, reused: usize },
-    /// CURRENT names a snapshot at this slot, which is not older: nothing to do.
+    /// CURRENT names a snapshot at this slot, which is new enough: nothing to do.
     NotNewer(Slot),
     /// CURRENT kept changing.
     Contended,
@@ -83,11 +83,17 @@ impl Namer {
     }
 }
 
-/// Writes a snapshot of `state` and makes CURRENT name it.
-pub async fn write(store: &dyn Store, env: &Env, state: &State, namer: &mut Namer) -> Result<Written, SnapshotError> {
+/// Writes a snapshot of `state` and makes CURRENT name it, unless CURRENT names one fewer than `least` slots (at least 1) behind.
+pub async fn write(
+    store: &dyn Store,
+    env: &Env,
+    state: &State,
+    namer: &mut Namer,
+    least: u64,
+) -> Result<Written, SnapshotError> {
     for _ in 0..ATTEMPTS {
         let (current, version) = read_current(store, env).await?;
-        if let Some(newest) = current.snapshots.first().filter(|s| s.slot >= state.slot().0) {
+        if let Some(newest) = current.snapshots.first().filter(|s| s.slot + least > state.slot().0) {
             return Ok(Written::NotNewer(Slot(newest.slot)));
         }
         let kept = kept_parts(store, env, &current).await?;

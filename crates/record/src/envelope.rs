@@ -78,6 +78,8 @@ pub enum FormatError {
     Magic(Kind),
     #[error("format version {0} is newer than this build understands; upgrade this node")]
     Version(u8),
+    #[error("feature level {0} is newer than this build knows; use a newer build for this node")]
+    FeatureLevel(u16),
     #[error("the object is encrypted with key {0}; this build knows no encryption")]
     Encrypted(u64),
     #[error("{0}: CRC-32C does not match")]

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{ApplyListener, ManifestConfig, Receipt, Request, Shared, SubmitError};
 use crate::commit::{self, SlotContent};
-use crate::log::{Action, Config, Core, GetAnswer, LogClock, Resolved, TimeView};
+use crate::log::{Action, Config, Core, Dated, GetAnswer, LogClock, Moment, Resolved, TimeView};
 use crate::open::{self, OpenError};
 use crate::snapshot::{self, Namer, SnapshotError, Written};
 use crate::state::State;
@@ -28,6 +28,11 @@ const SAMPLES: usize = 64;
 /// While time must be verified and nothing else is asked of the store, CURRENT is read this often to see its `Date`.
 const VERIFY_EVERY: Duration = Duration::from_millis(2_100);
 
+/// Wait before replay is tried again when the store was away.
+const RELOAD_AFTER: Duration = Duration::from_secs(1);
+/// Barriers past this number are looked through for those that nobody waits for.
+const MANY_BARRIERS: usize = 1_000;
+
 type Reply = oneshot::Sender<Result<Receipt, SubmitError>>;
 
 enum Done {
@@ -39,8 +44,8 @@ enum Done {
     Reloaded(Box<Result<open::Loaded, OpenError>>),
 }
 
-/// An answer, and what it says of the store's clock: its date and when it was asked for.
-type Answered = (Done, Option<(i64, Duration)>);
+/// An answer, and what it says of the store's clock.
+type Answered = (Done, Option<Dated>);
 
 pub(super) struct Task {
     store: Arc<dyn Store>,
@@ -158,6 +163,10 @@ impl Task {
                 self.replies.insert(number, reply);
             }
             Request::Barrier(done) => {
+                if self.barriers.len() >= MANY_BARRIERS {
+                    self.barriers.retain(|_, done| !done.is_closed());
+                    self.core.retain_barriers(|id| self.barriers.contains_key(&id));
+                }
                 self.barriers.insert(self.core.barrier(), done);
             }
             Request::Fence(done) => self.fences.push(done),
@@ -172,8 +181,8 @@ impl Task {
 
     fn on_answer(&mut self, (done, date): Answered) {
         let now = self.now();
-        if let Some((date_ms, sent)) = date {
-            self.clock.observe(date_ms, sent, self.env.clock.wall_ms());
+        if let Some(dated) = date {
+            self.clock.observe(dated);
         }
         match done {
             Done::Put { slot, op, outcome, took } => {
@@ -229,27 +238,29 @@ impl Task {
     }
 
     fn act(&mut self, action: Action) {
-        let sent = self.now();
+        let sent = Moment::now(self.env.clock.as_ref());
         let (store, env) = (self.store.clone(), self.env.clone());
         match action {
             Action::Put { slot, body, op } => self.running.push(Box::pin(async move {
                 let reply = store.create(&keys::log(slot), &body).await;
-                let took = env.clock.monotonic().saturating_sub(sent);
-                (Done::Put { slot, op, outcome: reply.value, took }, reply.date_ms.map(|d| (d, sent)))
+                let dated = dated(reply.date_ms, sent, &env);
+                let took = env.clock.monotonic().saturating_sub(sent.monotonic);
+                (Done::Put { slot, op, outcome: reply.value, took }, dated)
             })),
             Action::Get { slot, op } => self.running.push(Box::pin(async move {
                 let reply = store.get(&keys::log(slot), None).await;
+                let dated = dated(reply.date_ms, sent, &env);
                 let answer = match reply.value {
                     Ok(object) => GetAnswer::Found { bytes: object.bytes, total_len: object.meta.total_len },
                     Err(ReadError::NotFound) => GetAnswer::NotFound,
                     Err(ReadError::Fault(_)) => GetAnswer::Fault,
                 };
-                (Done::Get { slot, op, answer }, reply.date_ms.map(|d| (d, sent)))
+                (Done::Get { slot, op, answer }, dated)
             })),
             Action::Head { slot, op } => self.running.push(Box::pin(async move {
                 let reply = store.head(&keys::log(slot)).await;
-                let total_len = reply.value.ok().map(|m| m.total_len);
-                (Done::Head { slot, op, total_len }, reply.date_ms.map(|d| (d, sent)))
+                let dated = dated(reply.date_ms, sent, &env);
+                (Done::Head { slot, op, total_len: reply.value.ok().map(|m| m.total_len) }, dated)
             })),
             Action::Applied { slot, changed, body, own } => self.applied(slot, &changed, body, own),
             Action::Resolve(resolved) => self.resolve(resolved),
@@ -261,7 +272,7 @@ impl Task {
             Action::Fenced => self.on_fenced(),
             Action::Diverged { slot, author } => {
                 tracing::error!(%slot, %author, "a commit asserts another state than this node has; replaying from a snapshot");
-                self.reload();
+                self.reload(Duration::ZERO);
             }
             Action::Halt(why) => self.halt(why),
         }
@@ -282,8 +293,11 @@ impl Task {
         self.listener.applied(changed, slot);
         let every = self.config.snapshot_every;
         let behind = slot.0.saturating_sub(self.last_snapshot.0);
-        if (own && slot.0.is_multiple_of(every)) || behind > every * TAKE_OVER_HALVES / 2 {
-            self.start_snapshot();
+        let take_over = every * TAKE_OVER_HALVES / 2;
+        if own && slot.0.is_multiple_of(every) {
+            self.start_snapshot(1);
+        } else if behind > take_over {
+            self.start_snapshot(take_over);
         }
     }
 
@@ -326,9 +340,10 @@ impl Task {
         }
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self, pause: Duration) {
         let (store, env) = (self.store.clone(), self.env.clone());
         self.running.push(Box::pin(async move {
+            env.clock.sleep(pause).await;
             let loaded = open::load(store.as_ref(), &env, &mut LogClock::default()).await;
             (Done::Reloaded(Box::new(loaded)), None)
         }));
@@ -338,14 +353,18 @@ impl Task {
         match result {
             Ok(loaded) => {
                 *self.shared.state.write() = loaded.state;
+                let old = self.core.incarnation();
                 self.begin_again();
+                // What the old incarnation still has on its way must not apply behind what the new one sends.
+                let down = NodeDown { incarnation: old.0 };
+                self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
                 loaded.read_ahead.into_iter().for_each(|(slot, content)| self.core.add_read_ahead(slot, content));
             }
-            Err(error @ OpenError::Diverged { .. }) => self.halt(error.to_string()),
-            Err(error) => {
+            Err(OpenError::Store(error)) => {
                 tracing::error!(%error, "replaying from a snapshot failed, trying again");
-                self.reload();
+                self.reload(RELOAD_AFTER);
             }
+            Err(error) => self.halt(error.to_string()),
         }
     }
 
@@ -358,7 +377,8 @@ impl Task {
         self.over = true;
     }
 
-    fn start_snapshot(&mut self) {
+    /// `least`: how many slots CURRENT must be behind for the duty to be this node's.
+    fn start_snapshot(&mut self, least: u64) {
         let now = self.now();
         if self.last_snapshot_at.is_some_and(|at| now < at + SNAPSHOT_APART) {
             return;
@@ -369,7 +389,7 @@ impl Task {
         let state: State = self.shared.state.read().clone();
         self.running.push(Box::pin(async move {
             let slot = state.slot();
-            let result = snapshot::write(store.as_ref(), &env, &state, &mut namer).await;
+            let result = snapshot::write(store.as_ref(), &env, &state, &mut namer, least).await;
             (Done::Snapshot { namer, slot, result }, None)
         }));
     }
@@ -414,10 +434,11 @@ impl Task {
             return;
         }
         self.next_verify = time.now + VERIFY_EVERY;
-        let (store, sent) = (self.store.clone(), time.now);
+        let (store, env) = (self.store.clone(), self.env.clone());
+        let sent = Moment::now(env.clock.as_ref());
         self.running.push(Box::pin(async move {
             let reply = store.head(&keys::current()).await;
-            (Done::Date, reply.date_ms.map(|d| (d, sent)))
+            (Done::Date, dated(reply.date_ms, sent, &env))
         }));
     }
 
@@ -434,6 +455,10 @@ impl Task {
         status.counters = self.core.counters();
         status.host_clock_ahead_ms = self.clock.host_disagrees();
     }
+}
+
+fn dated(date_ms: Option<i64>, sent: Moment, env: &Env) -> Option<Dated> {
+    date_ms.map(|date_ms| Dated { date_ms, sent, received: Moment::now(env.clock.as_ref()) })
 }
 
 fn new_core(store: &dyn Store, env: &Env, config: &ManifestConfig, state: &State) -> Core {

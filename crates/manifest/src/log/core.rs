@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakebed_record::envelope::FormatError;
 use lakebed_record::ops::{Group, GroupOutcome, NodeUp, Op, OpKind, OpOutcome, StateAssertion};
 use lakebed_record::{BrokerId, CommitId, Incarnation, LogTime, Slot, TopicPartition};
 use lakebed_store::{Body, Created};
@@ -257,6 +258,11 @@ impl Core {
         id
     }
 
+    /// Forgets barriers that nobody waits for any more.
+    pub fn retain_barriers(&mut self, wanted: impl Fn(u64) -> bool) {
+        self.barriers.retain(|(id, _)| wanted(*id));
+    }
+
     /// While set, the slot after the applied prefix is probed for commits of others.
     pub fn set_following(&mut self, following: bool, now: Duration) {
         if following && !self.following {
@@ -323,7 +329,7 @@ impl Core {
                 self.last_commit_seen = now;
                 self.burst = (self.burst * 2).min(MAX_AHEAD);
                 self.ahead = self.ahead.max(slot.0 - state.slot().0 + self.burst);
-                self.read(slot, bytes, total_len);
+                self.read(slot, bytes, total_len, now);
             }
             GetAnswer::NotFound => {
                 self.gets.remove(&slot);
@@ -368,7 +374,7 @@ impl Core {
         });
     }
 
-    fn read(&mut self, slot: Slot, bytes: Bytes, total_len: u64) {
+    fn read(&mut self, slot: Slot, bytes: Bytes, total_len: u64, now: Duration) {
         match commit::open(slot, &bytes, total_len) {
             Ok(Opened::Content(content)) => {
                 self.bad_crc.remove(&slot);
@@ -376,12 +382,15 @@ impl Core {
                 self.learn(slot, content, whole.then(|| Body::from(bytes)));
             }
             // Slots are read whole here, so there is no more to be had than what came: treat it like a broken read.
-            Ok(Opened::NeedBytes(_)) => self.reread(slot, "it ends early"),
-            Err(error) => self.reread(slot, &error.to_string()),
+            Ok(Opened::NeedBytes(_)) => self.reread(slot, "it ends early", now),
+            Err(error @ (FormatError::FeatureLevel(_) | FormatError::Version(_))) => {
+                self.halt(format!("slot {slot}: {error}"));
+            }
+            Err(error) => self.reread(slot, &error.to_string(), now),
         }
     }
 
-    fn reread(&mut self, slot: Slot, why: &str) {
+    fn reread(&mut self, slot: Slot, why: &str, now: Duration) {
         let tries = self.bad_crc.entry(slot).or_default();
         *tries += 1;
         if *tries >= CRC_TRIES {
@@ -389,7 +398,8 @@ impl Core {
                 "slot {slot} cannot be read: {why}; run `lakebed doctor` on the store and look at this object"
             ));
         } else {
-            self.get(slot);
+            let retry_at = Some(now + backoff(*tries));
+            self.gets.insert(slot, Get { op: self.ops, retry_at, tries: *tries });
         }
     }
 
@@ -444,9 +454,13 @@ impl Core {
             Step::Retry(at) => Some(at),
             _ => None,
         });
+        if self.stopped {
+            return None;
+        }
         let gets = self.gets.values().filter_map(|g| g.retry_at);
-        let follow = self.following.then(|| self.next_probe());
-        let fill = self.hole(state).then_some(self.idle_since + FILL_AFTER);
+        let probing = self.gets.contains_key(&state.slot().next());
+        let follow = (self.following && !probing).then(|| self.next_probe());
+        let fill = (self.hole(state) && self.free_slot(state).is_some()).then_some(self.idle_since + FILL_AFTER);
         puts.chain(gets).chain(follow).chain(fill).min()
     }
 

@@ -7,4 +7,4 @@ mod tests;
 mod time;
 
 pub use self::core::{Action, Config, Core, Counters, GetAnswer, Resolved};
-pub use time::{LogClock, TimeView};
+pub use time::{Dated, LogClock, Moment, TimeView};

@@ -59,25 +59,25 @@ async fn bucket() -> (Arc<MemoryStore>, Env, Namer) {
 async fn reads_back_what_was_written_and_reuses_parts() {
     let (store, env, mut namer) = bucket().await;
     let mut state = state(100);
-    let written = write(store.as_ref(), &env, &state, &mut namer).await.expect("writes");
+    let written = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
     assert_eq!(written, Written::Swapped { parts: 2, reused: 0 });
     let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
     let back = read(store.as_ref(), &env, &current.snapshots[0]).await.expect("reads");
     assert_eq!((back.slot(), back.hash()), (state.slot(), state.hash()));
 
     // The same slot again is not newer.
-    let again = write(store.as_ref(), &env, &state, &mut namer).await.expect("writes");
+    let again = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
     assert_eq!(again, Written::NotNewer(state.slot()));
 
     // A void slot changes no bucket: every part is reused, under a new index.
     let slot = state.slot().next();
     let _applied = state.apply(slot, &SlotContent::Void);
-    let written = write(store.as_ref(), &env, &state, &mut namer).await.expect("writes");
+    let written = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
     assert_eq!(written, Written::Swapped { parts: 2, reused: 2 });
 
     for n in 100..104 {
         grow(&mut state, n);
-        let written = write(store.as_ref(), &env, &state, &mut namer).await.expect("writes");
+        let written = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
         assert_eq!(written, Written::Swapped { parts: 2, reused: 0 });
     }
     let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
@@ -110,8 +110,10 @@ async fn two_writers_leave_the_newer_one() {
     let (store, env, mut namer) = bucket().await;
     let mut other = Namer { node: Incarnation(6), next: 0 };
     let (older, newer) = (state(3), state(4));
-    let (a, b) =
-        tokio::join!(write(store.as_ref(), &env, &older, &mut namer), write(store.as_ref(), &env, &newer, &mut other));
+    let (a, b) = tokio::join!(
+        write(store.as_ref(), &env, &older, &mut namer, 1),
+        write(store.as_ref(), &env, &newer, &mut other, 1)
+    );
     let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
     assert_eq!(current.snapshots[0].slot, newer.slot().0, "{a:?} {b:?}");
     assert!(current.min_reader <= FEATURE_LEVEL);

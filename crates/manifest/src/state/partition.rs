@@ -34,15 +34,22 @@ const CHUNK: usize = 256;
 /// Entries in offset order, in shared chunks, so that a copy-on-write clone copies pointers.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
-    sealed: Vec<Arc<[Entry]>>,
+    sealed: Vec<Chunk>,
     tail: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    entries: Arc<[Entry]>,
+    max_timestamp: i64,
 }
 
 impl Entries {
     pub fn push(&mut self, entry: Entry) {
         self.tail.push(entry);
         if self.tail.len() == CHUNK {
-            self.sealed.push(std::mem::take(&mut self.tail).into());
+            let max_timestamp = self.tail.iter().map(|e| e.max_timestamp).max().unwrap_or(i64::MIN);
+            self.sealed.push(Chunk { entries: std::mem::take(&mut self.tail).into(), max_timestamp });
         }
     }
 
@@ -54,19 +61,25 @@ impl Entries {
         self.len() == 0
     }
 
-    fn chunks(&self) -> impl Iterator<Item = &[Entry]> {
-        self.sealed.iter().map(AsRef::as_ref).chain(std::iter::once(self.tail.as_slice()))
+    /// The entries of sealed chunks from `first` on, and the tail.
+    fn from_chunk(&self, first: usize) -> impl Iterator<Item = &Entry> {
+        self.sealed[first..].iter().flat_map(|c| c.entries.iter()).chain(&self.tail)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks().flatten()
+        self.from_chunk(0)
+    }
+
+    /// The first entry with a record at or past `timestamp` (ms).
+    pub fn at_time(&self, timestamp: i64) -> Option<&Entry> {
+        let first = self.sealed.iter().position(|c| c.max_timestamp >= timestamp).unwrap_or(self.sealed.len());
+        self.from_chunk(first).find(|e| e.max_timestamp >= timestamp)
     }
 
     /// Entries that end past `offset`, the one that holds it first.
     pub fn from_offset(&self, offset: i64) -> impl Iterator<Item = &Entry> {
-        let first = self.sealed.partition_point(|c| c.last().is_none_or(|e| e.end_offset() <= offset));
-        let rest = self.sealed[first..].iter().map(AsRef::as_ref).chain(std::iter::once(self.tail.as_slice()));
-        rest.flatten().skip_while(move |e| e.end_offset() <= offset)
+        let first = self.sealed.partition_point(|c| c.entries.last().is_none_or(|e| e.end_offset() <= offset));
+        self.from_chunk(first).skip_while(move |e| e.end_offset() <= offset)
     }
 }
 
@@ -119,7 +132,7 @@ impl PartitionState {
 
     /// The first entry with a record at or past `timestamp` (ms).
     pub fn entry_at_time(&self, timestamp: i64) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.max_timestamp >= timestamp)
+        self.entries.at_time(timestamp)
     }
 
     pub fn entry_count(&self) -> usize {
