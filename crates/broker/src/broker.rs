@@ -84,8 +84,8 @@ impl Broker {
         config: BrokerConfig,
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
-        let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush));
         let metrics = Metrics::new();
+        let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush, metrics.clone()));
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };

@@ -19,6 +19,7 @@ use lakebed_store::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, St
 use parking_lot::Mutex;
 
 use crate::config::FlushProfile;
+use crate::metrics::Metrics;
 
 const SAMPLES: usize = 128;
 const ENOUGH: usize = 24;
@@ -40,17 +41,18 @@ pub struct Hedged {
     small_puts: Mutex<History>,
     large_puts: Mutex<History>,
     gets: Mutex<History>,
+    metrics: Metrics,
 }
 
 impl Hedged {
-    pub fn new(store: Arc<dyn Store>, env: Env, profile: FlushProfile) -> Hedged {
+    pub fn new(store: Arc<dyn Store>, env: Env, profile: FlushProfile, metrics: Metrics) -> Hedged {
         let puts = match profile {
             FlushProfile::Latency => Eagerness { percentile: 80, share: 25 },
             FlushProfile::Balanced | FlushProfile::Economy => Eagerness { percentile: 97, share: 5 },
         };
-        let history = |eagerness| Mutex::new(History::new(eagerness));
-        let gets = history(Eagerness { percentile: 95, share: 5 });
-        Hedged { store, env, small_puts: history(puts), large_puts: history(puts), gets }
+        let history = |kind, eagerness| Mutex::new(History::new(kind, eagerness));
+        let gets = history("get", Eagerness { percentile: 95, share: 5 });
+        Hedged { store, env, small_puts: history("put", puts), large_puts: history("put", puts), gets, metrics }
     }
 
     /// Runs `request`, and a second one if the first is late. An answer that proves nothing does not win while the other
@@ -85,9 +87,8 @@ impl Hedged {
             answer = &mut first => return answer,
             () = self.env.clock.sleep(patience) => {}
         }
-        if !history.lock().may_hedge() {
-            return first.await;
-        }
+        let Some(kind) = history.lock().hedge() else { return first.await };
+        self.metrics.hedge(kind);
         let second = request();
         tokio::pin!(second);
         tokio::select! {
@@ -136,6 +137,8 @@ impl Store for Hedged {
 /// How long recent requests of one kind took, and how many more may be sent twice. Pure.
 #[derive(Debug)]
 struct History {
+    /// As the metric says it.
+    kind: &'static str,
     eagerness: Eagerness,
     recent: VecDeque<Duration>,
     /// In hundredths of a hedge.
@@ -143,8 +146,8 @@ struct History {
 }
 
 impl History {
-    fn new(eagerness: Eagerness) -> History {
-        History { eagerness, recent: VecDeque::new(), credit: 0 }
+    fn new(kind: &'static str, eagerness: Eagerness) -> History {
+        History { kind, eagerness, recent: VecDeque::new(), credit: 0 }
     }
 
     fn took(&mut self, duration: Duration) {
@@ -167,12 +170,10 @@ impl History {
         (at(50) >= WORTH_IT).then(|| at(self.eagerness.percentile))
     }
 
-    fn may_hedge(&mut self) -> bool {
-        let may = self.credit >= 100;
-        if may {
-            self.credit -= 100;
-        }
-        may
+    /// Pays for a second request; `None`: there have been too many.
+    fn hedge(&mut self) -> Option<&'static str> {
+        self.credit = self.credit.checked_sub(100)?;
+        Some(self.kind)
     }
 }
 

@@ -67,9 +67,8 @@ struct FlushLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabel {
-    api: &'static str,
-    outcome: &'static str,
+struct HedgeLabel {
+    kind: &'static str,
 }
 
 type StageHistogram = Family<StageLabel, Histogram, fn() -> Histogram>;
@@ -82,7 +81,6 @@ pub struct Metrics {
 
 struct Inner {
     registry: Mutex<Registry>,
-    requests: Family<RequestLabel, Counter>,
     /// One per stage, in the order of [`Stage`]: no look-up on the hot path.
     stages: [Histogram; 5],
     flushes: Family<FlushLabel, Counter>,
@@ -90,6 +88,7 @@ struct Inner {
     reads: Family<SourceLabel, Counter>,
     read_bytes: Family<SourceLabel, Counter>,
     alarms: Family<AlarmLabel, Counter>,
+    hedges: Family<HedgeLabel, Counter>,
     window_limited: Counter,
     sampled: Sampled,
 }
@@ -138,7 +137,6 @@ impl Metrics {
         let by_stage: StageHistogram = Family::new_with_constructor(latency);
         let stage = |stage| by_stage.get_or_create(&StageLabel { stage }).clone();
         let inner = Inner {
-            requests: Family::default(),
             stages: [
                 stage(Stage::Validate),
                 stage(Stage::Wait),
@@ -151,16 +149,17 @@ impl Metrics {
             reads: Family::default(),
             read_bytes: Family::default(),
             alarms: Family::default(),
+            hedges: Family::default(),
             window_limited: Counter::default(),
             sampled: Sampled::default(),
             registry: Mutex::default(),
         };
-        registry.register("requests", "Requests by API and outcome", inner.requests.clone());
         registry.register("produce_stage_seconds", "Latency of produce requests by stage", by_stage.clone());
         registry.register("flushes", "Flushes by kind and reason", inner.flushes.clone());
         registry.register("flush_bytes", "Bytes of record batches flushed", inner.flush_bytes.clone());
         registry.register("reads", "Blocks or entries read for fetches, by source", inner.reads.clone());
         registry.register("read_bytes", "Bytes read for fetches, by source", inner.read_bytes.clone());
+        registry.register("hedges", "Slow store requests that were sent a second time", inner.hedges.clone());
         registry.register("alarms", "What must never happen; see the log", inner.alarms.clone());
         registry.register(
             "producers_window_limited",
@@ -176,11 +175,6 @@ impl Metrics {
     /// Adds what other parts of the process count, to be shown on the same page.
     pub fn register(&self, f: impl FnOnce(&mut Registry)) {
         f(&mut self.inner.registry.lock());
-    }
-
-    /// A request was answered. `outcome`: `ok`, or what went wrong in one word.
-    pub fn request(&self, api: &'static str, outcome: &'static str) {
-        self.inner.requests.get_or_create(&RequestLabel { api, outcome }).inc();
     }
 
     pub(crate) fn stage(&self, stage: Stage, took: Duration) {
@@ -206,6 +200,10 @@ impl Metrics {
     pub(crate) fn read(&self, source: Source, bytes: usize) {
         self.inner.reads.get_or_create(&SourceLabel { source }).inc();
         self.inner.read_bytes.get_or_create(&SourceLabel { source }).inc_by(bytes as u64);
+    }
+
+    pub(crate) fn hedge(&self, kind: &'static str) {
+        self.inner.hedges.get_or_create(&HedgeLabel { kind }).inc();
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lakebed_manifest::{Manifest, Receipt, SubmitError};
 use lakebed_record::ops::{BatchOutcome, InlinePlace, OpKind, OpOutcome, Place, SegmentPlace};
-use lakebed_record::{DataObject, segment};
+use lakebed_record::{DataObject, Incarnation, segment};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
 use parking_lot::Mutex;
@@ -57,6 +57,8 @@ struct Submitted {
     at: Duration,
     flush: Assembled,
     members: Vec<Vec<usize>>,
+    /// Whose name its segment bears.
+    named_by: Option<Incarnation>,
 }
 
 impl Stream {
@@ -178,18 +180,18 @@ impl Stream {
 
     /// Groups what is still wanted and submits it; returns before the outcome is known.
     async fn submit(self: &Arc<Self>, started: Started) {
-        let (flush, grouped, inline) = match started.body {
+        let (flush, grouped, inline, named_by) = match started.body {
             Content::Inline(flush) => {
                 let grouped = flush.group(Place::Inline(InlinePlace {}), 0);
                 let inline = flush.chunks.clone();
-                (flush, grouped, inline)
+                (flush, grouped, inline, None)
             }
             Content::Segment(uploading) => match uploading.await {
                 Ok((flush, Some(segment))) => {
                     let grouped = flush.group(place(&segment), segment::PAYLOAD_START);
-                    (flush, grouped, Vec::new())
+                    (flush, grouped, Vec::new(), Some(segment.name.node))
                 }
-                Ok((flush, None)) => (flush, None, Vec::new()),
+                Ok((flush, None)) => (flush, None, Vec::new(), None),
                 Err(error) => {
                     tracing::error!(%error, "an upload task failed");
                     return self.settle_one();
@@ -201,7 +203,7 @@ impl Stream {
         };
         let ticket = self.manifest.submit(vec![OpKind::Append(op).into()], inline);
         let at = self.env.clock.monotonic();
-        let submitted = Submitted { number: started.number, at, flush, members };
+        let submitted = Submitted { number: started.number, at, flush, members, named_by };
         let stream = Arc::clone(self);
         tokio::spawn(async move { stream.settle(submitted, ticket.await) });
     }
@@ -215,6 +217,10 @@ impl Stream {
                 flat.for_each(|(&index, outcome)| self.finish(&group.flush.batches[index], answer(outcome)));
             }
             Ok(Some(OpOutcome::OutsideWindow)) => self.flush_again(group, now),
+            // Fenced between naming and submitting: the segment bears the name of the incarnation before.
+            Ok(Some(OpOutcome::Refused)) if group.named_by.is_some_and(|i| i != self.manifest.incarnation()) => {
+                self.flush_again(group, now);
+            }
             Ok(outcome) => {
                 tracing::error!(?outcome, "an append was refused as a whole");
                 self.finish_all(&group, &AppendError::TimedOut);
@@ -225,7 +231,7 @@ impl Stream {
         self.settle_one();
     }
 
-    /// The fence of the segment's name had passed. What has no successor from its connection is flushed once more; for
+    /// The segment's name was not valid any more, so nothing was stored. What has no successor from its connection is flushed once more; for
     /// the rest that would break the connection's order, so its client is asked to send again.
     fn flush_again(&self, group: Submitted, now: Duration) {
         let mut queue = self.queue.lock();

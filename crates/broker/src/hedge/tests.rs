@@ -95,7 +95,7 @@ impl Bench {
         let env = env();
         let script = Script { inner: MemoryStore::new(&env), next: Mutex::default(), creates: AtomicU64::new(0) };
         let script = Arc::new(script);
-        let hedged = Hedged::new(script.clone(), env, FlushProfile::Balanced);
+        let hedged = Hedged::new(script.clone(), env, FlushProfile::Balanced, Metrics::new());
         let bench = Bench { script, hedged, created: AtomicU64::new(0) };
         for _ in 0..100 {
             bench.create(&[]).await;
@@ -154,7 +154,7 @@ async fn a_store_that_is_slow_as_a_whole_is_not_asked_for_twice_as_much() {
 
 #[test]
 fn local_stores_are_never_hedged() {
-    let mut history = History::new(Eagerness { percentile: 97, share: 5 });
+    let mut history = History::new("put", Eagerness { percentile: 97, share: 5 });
     (0..1000).for_each(|n| history.took(if n % 50 == 0 { 90 * MS } else { MS }));
     assert_eq!(history.patience(), None);
 }
