@@ -141,6 +141,11 @@ impl Rates {
         Rates::default()
     }
 
+    /// Every call that the fault can strike is struck.
+    pub fn always(fault: Fault) -> Rates {
+        Rates(BTreeMap::from([(fault, 10_000)]))
+    }
+
     /// Each kind of fault is on or off in a run, and if on, rare or frequent: faults that always come together hide bugs.
     pub fn random(dice: &Dice) -> Rates {
         let mut rates = BTreeMap::new();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakebed_record::crc;
 use lakebed_record::keys::{self, Key};
 use lakebed_store::env::{Clock, Entropy, Env};
 use lakebed_store::memory::MemoryStore;
@@ -88,7 +89,11 @@ impl Bucket {
         changed
     }
 
+    /// As S3, it refuses what does not have the checksum that came with it. (What is cut short comes with its own.)
     async fn create(&self, key: &Key, body: &Body) -> Created {
+        if crc::crc32c(&body.to_bytes()) != body.crc32c() {
+            return Created::Unknown(StoreFault { kind: FaultKind::Other, message: "400 BadDigest".into() });
+        }
         let created = self.inner.create(key, body).await.value;
         if matches!(created, Created::Yes) {
             self.created.lock().insert(key.clone(), (content_hash(&body.to_bytes()), self.time.now()));
