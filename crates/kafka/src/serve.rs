@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::connection::{Closed, Connection, Limits};
+use crate::connection::{Closed, Connection, Limits, stopping};
 use crate::handle::{Front, Session};
 use crate::log_limit::LogLimit;
 use crate::metrics::KafkaMetrics;
@@ -49,7 +49,7 @@ impl Default for KafkaConfig {
     }
 }
 
-/// Serves the Kafka protocol until `shutdown` turns true; then accepts and reads nothing left_out, answers what was read,
+/// Serves the Kafka protocol until `shutdown` turns true; then accepts and reads nothing more, answers what was read,
 /// and returns when every connection is closed.
 ///
 /// # Errors
@@ -78,18 +78,12 @@ pub async fn serve(
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            () = told(&mut shutdown) => break,
+            () = stopping(&mut shutdown) => break,
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
-}
-
-/// Resolves once the node stops, also if whoever would say so is gone.
-async fn told(shutdown: &mut watch::Receiver<bool>) {
-    // Within a select the guard would outlive this statement, and the future could not move between threads.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 struct Server {

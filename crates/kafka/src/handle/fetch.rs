@@ -35,43 +35,58 @@ pub(super) async fn answer<'a>(
     // Bad news does not wait for good ones.
     let max_wait = if refused.iter().any(Option::is_some) { 0 } else { request.max_wait_ms.max(0) as u64 };
     let wanted = asked.iter().map(|partition| partition.max_bytes).fold(0, usize::saturating_add);
-    let (max_bytes, permit) = room(front, wanted.min(request.max_bytes.max(0) as usize));
-    let results = fetch(
+    let (results, permit) = read(
         front,
         api::FetchRequest {
             partitions: asked,
             min_bytes: request.min_bytes.max(0) as usize,
-            max_bytes,
+            max_bytes: wanted.min(request.max_bytes.max(0) as usize).min(MAX_BYTES).min(front.replies.total() / 2),
             max_wait: MAX_WAIT.min(Duration::from_millis(max_wait)),
         },
-    );
-    let results = results.await;
-    let permit = permit.and_then(|permit| shrink(front, permit, &results));
+    )
+    .await;
     (FetchResponse { error: ErrorCode::None, topics: describe(request, refused, results, version) }, permit)
 }
 
-/// How much a reply may have of what is wanted, and the memory for it. There is always some, at once: what readers find
-/// used up costs them throughput, and nobody waits for a client that does not take its replies.
-fn room(front: &Front, wanted: usize) -> (usize, Option<MemoryPermit>) {
-    let wanted = wanted.min(MAX_BYTES).min(front.replies.total() / 2);
-    if wanted <= FREE_BYTES {
-        return (wanted, None);
+type Results = Vec<Result<Fetched, FetchError>>;
+
+/// What is there, as much as there is memory for; else what comes, but little of it, since memory is not for those who
+/// wait. There is always some, at once: what readers find used up costs them throughput, and nobody waits for a client
+/// that does not take its replies.
+async fn read(front: &Front, request: api::FetchRequest) -> (Results, Option<MemoryPermit>) {
+    let permit = match request.max_bytes > FREE_BYTES {
+        true => front.replies.acquire(request.max_bytes).now_or_never(),
+        false => None,
+    };
+    if let Some(permit) = permit {
+        let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
+        let results = front.broker.fetch(at_once).await;
+        let done = request.max_wait.is_zero() || results.iter().any(Result::is_err);
+        if done || len(&results) >= request.min_bytes {
+            // Only what the reply really takes.
+            drop(permit);
+            let permit = memory_for(front, &results);
+            return (results, permit);
+        }
     }
-    match front.replies.acquire(wanted).now_or_never() {
-        Some(permit) => (wanted, Some(permit)),
-        None => (FREE_BYTES, None),
-    }
+    let little = FREE_BYTES.max(request.min_bytes).min(request.max_bytes);
+    let results = wait(front, api::FetchRequest { max_bytes: little, ..request }).await;
+    let permit = memory_for(front, &results);
+    (results, permit)
 }
 
-/// The memory that the reply really takes.
-fn shrink(front: &Front, all: MemoryPermit, results: &[Result<Fetched, FetchError>]) -> Option<MemoryPermit> {
-    let len: usize = results.iter().flatten().map(|fetched| fetched.records_len).sum();
-    drop(all);
+fn len(results: &Results) -> usize {
+    results.iter().flatten().map(|fetched| fetched.records_len).sum()
+}
+
+/// What is small goes without.
+fn memory_for(front: &Front, results: &Results) -> Option<MemoryPermit> {
+    let len = len(results);
     if len > FREE_BYTES { front.replies.acquire(len).now_or_never() } else { None }
 }
 
 /// Waits for records as long as it may, but not while the node stops.
-async fn fetch(front: &Front, request: api::FetchRequest) -> Vec<Result<Fetched, FetchError>> {
+async fn wait(front: &Front, request: api::FetchRequest) -> Results {
     let mut shutdown = front.shutdown.clone();
     let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
     tokio::select! {
@@ -84,7 +99,7 @@ async fn fetch(front: &Front, request: api::FetchRequest) -> Vec<Result<Fetched,
 fn describe<'a>(
     request: &FetchRequest<'a>,
     refused: Vec<Option<ErrorCode>>,
-    results: Vec<Result<Fetched, FetchError>>,
+    results: Results,
     version: i16,
 ) -> Vec<FetchResponseTopic<'a>> {
     let (mut refused, mut results) = (refused.into_iter(), results.into_iter());

@@ -11,7 +11,7 @@ use lakebed_store::env::Env;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::client::{Client, batch, batch_at, node};
+use crate::client::{Client, batch, batch_at, node, node_with};
 use crate::produce::{to, topic};
 
 fn from(topic: &str, offset: i64) -> FetchRequest {
@@ -165,4 +165,26 @@ async fn offsets_by_time() {
         assert_eq!(list(&mut client, version, -5).await, if version >= 9 { (0, -1, -1) } else { (35, -1, -1) });
         assert_eq!(list(&mut client, version, -6).await, (35, -1, -1));
     }
+}
+
+#[tokio::test]
+async fn those_who_wait_take_no_memory_from_those_who_read() {
+    let node = node_with(|config| {
+        config.memory_budget = 8 << 20;
+        config.cache_bytes = 4 << 20;
+    })
+    .await;
+    let mut client = node.client().await;
+    topic(&mut client, "t").await;
+    for _ in 0..10 {
+        client.ask(9, &to("t", vec![(0, Some(batch(&["x".repeat(30_000).as_str()])))])).await;
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut idle = node.client().await;
+        idle.send(12, &from("t", 10).with_max_wait_ms(60_000)).await;
+        waiting.push(idle);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(read(&fetch(&mut client, 12, &from("t", 0)).await).len(), 10);
 }
