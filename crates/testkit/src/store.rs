@@ -45,7 +45,9 @@ impl Bucket {
     pub fn new(time: TrueTime, rates: Rates, seed: u64) -> Arc<Bucket> {
         let dice = Dice::new(seed);
         let env = Env { clock: Arc::new(time), entropy: Arc::new(SeededEntropy::new(seed)) };
-        let (put_ms, get_ms) = (dice.between(5, 80), dice.between(3, 40));
+        // Some stores are slow, so that more than one commit of a node is under way at a time.
+        let put_ms = if dice.one_in(3) { dice.between(150, 400) } else { dice.between(5, 80) };
+        let get_ms = dice.between(3, 40);
         let inner = MemoryStore::new(&env);
         Arc::new(Bucket {
             inner,
