@@ -324,3 +324,47 @@ async fn a_reader_of_old_records_does_not_wait_for_every_object() {
     writer.shutdown().await;
     reader.shutdown().await;
 }
+
+/// A segment of node 1 arrives after its fence has passed, because node 2 advanced log time meanwhile. `later`: whether
+/// the same connection has sent more by then. Returns what both requests were told, and the records' numbers.
+async fn late_segment(later: bool) -> (Vec<Result<Appended, AppendError>>, Vec<u32>) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let store = bucket();
+    let first = open(store.clone(), 1, config()).await;
+    let second = open(store.clone(), 2, config()).await;
+    let t = topic(&first, "t", 2, &[]).await;
+    store.faults.lock().late_segment = Some(11 * MINUTE);
+    let mut producer = first.producer();
+    let large = producer.append(vec![append(t.id, 0, numbered(1, 900_000))], 30 * MINUTE);
+    tokio::time::sleep(MINUTE).await;
+    let small = later.then(|| producer.append(vec![append(t.id, 0, numbered(2, 10))], 30 * MINUTE));
+    let mut other = second.producer();
+    second.topic_by_id(t.id).await.expect("answered").expect("known");
+    for n in 0..11 {
+        tokio::time::sleep(MINUTE).await;
+        assert!(other.append(vec![append(t.id, 1, numbered(n, 10))], MINUTE).await[0].is_ok());
+    }
+    let mut told = large.await;
+    if let Some(small) = small {
+        told.extend(small.await);
+    }
+    let records = read_all(&first, t.id, 0, 0).await;
+    first.shutdown().await;
+    second.shutdown().await;
+    (told, records.iter().map(|(_, v)| u32::from_be_bytes(v[..4].try_into().unwrap())).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_whose_fence_has_passed_is_uploaded_anew() {
+    let (told, records) = late_segment(false).await;
+    assert!(told[0].is_ok(), "{told:?}");
+    assert_eq!(records, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn but_not_once_its_connection_has_sent_more() {
+    let (told, records) = late_segment(true).await;
+    assert_eq!(told[0], Err(AppendError::TimedOut));
+    assert!(told[1].is_ok(), "{told:?}");
+    assert_eq!(records, [2]);
+}

@@ -143,6 +143,8 @@ pub struct Faults {
     pub away: bool,
     /// Creates of keys that start so fail this many times more, although they happen.
     pub lose_replies: (String, u32),
+    /// The next segment takes so much longer to get there.
+    pub late_segment: Option<Duration>,
     /// Segments are not found.
     pub hide_segments: bool,
     /// A byte of what is read from segments is wrong.
@@ -169,6 +171,10 @@ impl Store for Slow {
             tokio::time::sleep(self.put).await;
             if let Some(fault) = self.away() {
                 return Reply { value: Created::Unknown(fault), date_ms: None };
+            }
+            if key.as_str().starts_with("segments/") {
+                let late = self.faults.lock().late_segment.take();
+                tokio::time::sleep(late.unwrap_or_default()).await;
             }
             let reply = self.inner.create(key, body).await;
             let (prefix, left) = &mut self.faults.lock().lose_replies;
