@@ -15,6 +15,10 @@ use crate::api::{FetchError, FetchRequest, Fetched, Unavailable};
 const READ_AHEAD: u64 = 8 << 20;
 const MOST_AHEAD: usize = 32;
 
+/// Entries that one fetch reads, and how many of them from the store.
+const MOST_ENTRIES: usize = 2_000;
+const MOST_COLD_ENTRIES: usize = 32;
+
 pub struct Reader {
     pub(crate) manifest: Manifest,
     pub(crate) env: Env,
@@ -75,10 +79,11 @@ impl Reader {
     /// `lagging`: why "no such thing" could not be made sure of.
     async fn read_with(
         &self,
-        plan: Plan,
+        mut plan: Plan,
         request: &FetchRequest,
         lagging: Option<Unavailable>,
     ) -> Vec<Result<Fetched, FetchError>> {
+        self.bound(&mut plan);
         let mut at_hand = self.load_all(&plan).await.into_iter();
         let mut left = request.max_bytes as u64;
         let mut empty = true;
@@ -99,6 +104,22 @@ impl Reader {
             answers.push(answer);
         }
         answers
+    }
+
+    /// What is read is held until the answer is built, a whole block for each small entry, so a fetch reads only so much at
+    /// once; the client asks for the rest.
+    fn bound(&self, plan: &mut Plan) {
+        let (mut all, mut cold) = (MOST_ENTRIES, MOST_COLD_ENTRIES);
+        for planned in plan.partitions.iter_mut().flatten() {
+            let fitting = planned.entries.iter().take_while(|e| {
+                let from_store = usize::from(!self.data.is_recent(e));
+                let fits = all > 0 && cold >= from_store;
+                (all, cold) = if fits { (all - 1, cold - from_store) } else { (0, 0) };
+                fits
+            });
+            let fitting = fitting.count();
+            planned.entries.truncate(fitting);
+        }
     }
 
     /// Loads every planned entry, all at once; what failed is `None` and is tried again when it is its turn.
