@@ -110,8 +110,8 @@ impl Broker {
             data: Data { ring, cache, metrics: metrics.clone() },
             waiters,
         };
-        let health = health::watch(manifest.clone(), env.clone());
         let memory = MemoryBudget::new(config.buffer_bytes());
+        let health = health::watch(manifest.clone(), memory.clone(), env.clone());
         let topics = Topics::new(manifest.clone());
         let connections = AtomicU64::new(1);
         let inner = Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };

@@ -17,6 +17,8 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     store_away: AtomicBool,
+    /// Somebody has waited for memory, and nobody has been given any, from one look to the next.
+    memory_stuck: AtomicBool,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -36,10 +38,11 @@ impl Status {
 }
 
 /// Starts the watch; it ends with [`Health::stop`].
-pub(crate) fn watch(manifest: Manifest, env: Env) -> Arc<Health> {
+pub(crate) fn watch(manifest: Manifest, memory: MemoryBudget, env: Env) -> Arc<Health> {
     let health = Arc::new(Health::default());
     let watching = Arc::clone(&health);
     tokio::spawn(async move {
+        let mut waiting_since: Option<u64> = None;
         while !watching.stopping.load(Ordering::Relaxed) {
             let away = tokio::select! {
                 biased;
@@ -47,6 +50,9 @@ pub(crate) fn watch(manifest: Manifest, env: Env) -> Arc<Health> {
                 () = env.clock.sleep(ANSWER_WITHIN) => true,
             };
             watching.store_away.store(away, Ordering::Relaxed);
+            let waiting = memory.is_exhausted().then(|| memory.granted());
+            watching.memory_stuck.store(waiting.is_some() && waiting == waiting_since, Ordering::Relaxed);
+            waiting_since = waiting;
             tokio::select! {
                 biased;
                 () = watching.stop.notified() => {}
@@ -78,7 +84,7 @@ impl Health {
         if let Some(age) = log.oldest_pending.filter(|age| *age >= COMMIT_WITHIN) {
             not_ready.push(format!("a commit has been pending for {} s", age.as_secs()));
         }
-        if memory.is_exhausted() {
+        if self.memory_stuck.load(Ordering::Relaxed) && memory.is_exhausted() {
             not_ready.push(format!("the memory budget of {} bytes is used up", memory.total()));
         }
         if self.store_away.load(Ordering::Relaxed) {

@@ -2,7 +2,7 @@
 //! stop reading sockets while there is none. First come, first served, so that a large request is not starved.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -17,18 +17,20 @@ struct Inner {
     permits: Arc<Semaphore>,
     total: usize,
     waiting: AtomicUsize,
+    granted: AtomicU64,
 }
 
 /// Bytes of the budget; dropping gives them back.
 #[derive(Debug)]
 pub struct MemoryPermit {
-    _permit: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
 }
 
 impl MemoryBudget {
     pub fn new(total: usize) -> MemoryBudget {
         let total = total.clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
-        let inner = Inner { permits: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0) };
+        let permits = Arc::new(Semaphore::new(total));
+        let inner = Inner { permits, total, waiting: AtomicUsize::new(0), granted: AtomicU64::new(0) };
         MemoryBudget { inner: Arc::new(inner) }
     }
 
@@ -38,7 +40,8 @@ impl MemoryBudget {
         let bytes = bytes.min(self.inner.total) as u32;
         let permits = Arc::clone(&self.inner.permits);
         let permit = permits.acquire_many_owned(bytes).await.expect("the budget's semaphore is never closed");
-        MemoryPermit { _permit: permit }
+        self.inner.granted.fetch_add(1, Ordering::Relaxed);
+        MemoryPermit { bytes: permit }
     }
 
     /// The whole budget in bytes.
@@ -50,9 +53,24 @@ impl MemoryBudget {
         self.inner.total - self.inner.permits.available_permits()
     }
 
-    /// Somebody waits for memory.
+    /// Permits given so far: while somebody waits and this stands still, nothing moves.
+    pub(crate) fn granted(&self) -> u64 {
+        self.inner.granted.load(Ordering::Relaxed)
+    }
+
+    /// Somebody waits for memory: also for a moment, as under ordinary back-pressure.
     pub fn is_exhausted(&self) -> bool {
         self.inner.waiting.load(Ordering::Relaxed) > 0 && self.inner.permits.available_permits() < self.inner.total
+    }
+}
+
+impl MemoryPermit {
+    /// Adds bytes of the same budget.
+    ///
+    /// # Panics
+    /// If they are of another one.
+    pub fn merge(&mut self, more: MemoryPermit) {
+        self.bytes.merge(more.bytes);
     }
 }
 
@@ -97,8 +115,10 @@ mod tests {
         let mut next = Box::pin(budget.acquire(1));
         assert!((&mut next).now_or_never().is_none());
         assert!(budget.is_exhausted());
+        let before = budget.granted();
         drop(all);
-        next.await;
+        let _one = next.await;
+        assert_eq!(budget.granted(), before + 1);
         assert!(!budget.is_exhausted());
     }
 }
