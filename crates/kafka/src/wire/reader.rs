@@ -19,7 +19,12 @@ pub enum DecodeError {
     Varint,
     #[error("a boolean is neither 0 nor 1")]
     Boolean,
+    #[error("more than {MAX_ELEMENTS} topics, partitions and the like")]
+    TooMany,
 }
+
+/// Elements of all arrays of one request together: each costs many times its bytes to answer.
+pub const MAX_ELEMENTS: usize = 25_000;
 
 pub type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -34,11 +39,13 @@ pub struct Reader<'a> {
     rest: &'a [u8],
     version: i16,
     flexible: bool,
+    /// Of the arrays met so far.
+    elements: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], version: i16, flexible: bool) -> Self {
-        Self { rest: bytes, version, flexible }
+        Self { rest: bytes, version, flexible, elements: 0 }
     }
 
     pub fn version(&self) -> i16 {
@@ -153,6 +160,10 @@ impl<'a> Reader<'a> {
     /// Checks the whole array and steps over it; iterating decodes again, over the same bytes.
     pub fn nullable_array<T: Decode<'a>>(&mut self) -> Result<Option<Array<'a, T>>> {
         let Some(count) = self.length(|r| r.i32().map(i64::from))? else { return Ok(None) };
+        self.elements += count;
+        if self.elements > MAX_ELEMENTS {
+            return Err(DecodeError::TooMany);
+        }
         let body = *self;
         for _ in 0..count {
             T::decode(self)?;
@@ -271,6 +282,16 @@ mod tests {
         let compact = [0xff, 0xff, 0xff, 0xff, 0x0f];
         assert_eq!(Reader::new(&compact, 9, true).array::<i32>().unwrap_err(), DecodeError::Length(0xffff_fffe));
         assert_eq!(Reader::new(&[0xff, 0xfe], 0, false).string().unwrap_err(), DecodeError::Length(-2));
+    }
+
+    #[test]
+    fn the_elements_of_all_arrays_count_together() {
+        let array = |n: usize| [&(n as i32).to_be_bytes()[..], &vec![0; 4 * n]].concat();
+        let bytes = [array(20_000), array(5_000), array(1)].concat();
+        let mut r = Reader::new(&bytes, 0, false);
+        assert_eq!(r.array::<i32>().unwrap().iter().count(), 20_000);
+        assert_eq!(r.array::<i32>().unwrap().iter().count(), 5_000);
+        assert_eq!(r.array::<i32>().unwrap_err(), DecodeError::TooMany);
     }
 
     #[test]
