@@ -5,9 +5,22 @@
 pub(crate) enum Foreign {
     Http,
     Tls,
+    /// Readable text: as a size of a Kafka request it would be past 500 MB.
+    Text([u8; 4]),
 }
 
-const HTTP_METHODS: [&[u8; 4]; 8] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"PRI "];
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Foreign::Http => f.write_str("this is not Kafka but HTTP"),
+            Foreign::Tls => f.write_str("this is not Kafka but TLS"),
+            Foreign::Text(first) => write!(f, "this is not Kafka: it begins with \"{}\"", first.escape_ascii()),
+        }
+    }
+}
+
+const HTTP_METHODS: [&[u8; 4]; 10] =
+    [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"PRI ", b"CONN", b"TRAC"];
 
 /// As sizes of a Kafka request these four bytes would all be past 300 MB.
 pub(crate) fn foreign(first: &[u8]) -> Option<Foreign> {
@@ -15,7 +28,10 @@ pub(crate) fn foreign(first: &[u8]) -> Option<Foreign> {
     if HTTP_METHODS.contains(&first) {
         return Some(Foreign::Http);
     }
-    (first[0] == 0x16 && first[1] == 0x03).then_some(Foreign::Tls)
+    if first[0] == 0x16 && first[1] == 0x03 {
+        return Some(Foreign::Tls);
+    }
+    first.iter().all(|byte| (0x20..0x7f).contains(byte)).then_some(Foreign::Text(*first))
 }
 
 /// The answer to HTTP; `http` is where HTTP is served, if that is known.
@@ -40,6 +56,9 @@ mod tests {
         assert_eq!(foreign(b"PRI * HTTP/2.0"), Some(Foreign::Http));
         assert_eq!(foreign(&[0x16, 0x03, 0x01, 0x02, 0]), Some(Foreign::Tls));
         assert_eq!(foreign(&[0, 0, 0, 0x20, 0, 18]), None);
+        assert_eq!(foreign(b"CONNECT x"), Some(Foreign::Http));
+        assert_eq!(foreign(b"SSH-2.0"), Some(Foreign::Text(*b"SSH-")));
+        assert_eq!(Foreign::Text(*b"SSH-").to_string(), "this is not Kafka: it begins with \"SSH-\"");
         assert_eq!(foreign(b"GE"), None);
     }
 }
