@@ -18,7 +18,7 @@ use lakebed_broker::{MemoryBudget, MemoryPermit};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::frames::{Frames, Next};
 use crate::outbox::Outbox;
@@ -37,6 +37,11 @@ const MAX_QUERIES: usize = 4;
 const MAX_UNSENT: usize = 1 << 20;
 /// After so many bytes read without a pause, others get their turn.
 const YIELD_AFTER: usize = 1 << 20;
+
+/// A request that cannot grow for so long is given up, so that several that hold memory do not wait for each other.
+const GROWTH_WAIT: Duration = Duration::from_secs(10);
+/// A request has to arrive this fast, besides the time that it may stand still.
+const SLOWEST: f64 = 65_536.0;
 
 /// Who answers requests: one per connection.
 pub(crate) trait Handler: Send {
@@ -103,8 +108,10 @@ pub(crate) enum Closed {
     Idle(Duration),
     #[error("the client stopped in the middle of a request, or of taking a reply")]
     Stalled,
-    #[error("{0:?} on the Kafka port")]
+    #[error("{0}")]
     Foreign(Foreign),
+    #[error("no memory came free in {} s for the rest of a request", GROWTH_WAIT.as_secs())]
+    Starved,
     #[error("malformed request: {0}")]
     Malformed(String),
     #[error("not served: API {api}, version {version}")]
@@ -145,8 +152,14 @@ pub(crate) struct Connection<H> {
     free_bytes: usize,
     queries: usize,
     produces: usize,
-    /// Waits for memory for the frame that was announced.
-    permit: Option<BoxFuture<'static, MemoryPermit>>,
+    /// Waits for memory for the frame that was announced, or for more of it.
+    permit: Option<BoxFuture<'static, Option<MemoryPermit>>>,
+    /// What the frame that is being read needs more, while it waits for that.
+    growth: Option<usize>,
+    /// Bytes of the budget that the frame that is being read holds.
+    charged: usize,
+    /// Until then it has to be complete.
+    complete_by: Instant,
     /// The permit of the frame that is being read.
     admitted: Option<Option<MemoryPermit>>,
     later: Option<BoxFuture<'static, Admitted>>,
@@ -181,6 +194,9 @@ impl<H: Handler> Connection<H> {
             queries: 0,
             produces: 0,
             permit: None,
+            growth: None,
+            charged: 0,
+            complete_by: Instant::now(),
             admitted: None,
             later: None,
             is_kafka: false,
@@ -225,7 +241,7 @@ impl<H: Handler> Connection<H> {
             }
             permit = async { self.permit.as_mut().expect("checked").await }, if self.permit.is_some() => {
                 self.permit = None;
-                self.admit(Some(permit));
+                self.granted(permit)?;
             }
             request = async { self.later.as_mut().expect("checked").await }, if self.later.is_some() => {
                 self.later = None;
@@ -256,7 +272,8 @@ impl<H: Handler> Connection<H> {
                     let permit = self.admitted.take().flatten();
                     self.start(Admitted { frame, permit, arrived: Instant::now(), looked_up: LookedUp::NotYet })?;
                 }
-                Next::Announced(size) => self.announced(size),
+                Next::Announced(size) => self.announced(size)?,
+                Next::Short(bytes) => self.grow(bytes)?,
                 Next::Partial => {
                     self.set_waiting(false);
                     return Ok(true);
@@ -285,16 +302,55 @@ impl<H: Handler> Connection<H> {
         self.running.is_empty() && self.outbox.is_empty() && self.later.is_none() && self.permit.is_none()
     }
 
-    fn announced(&mut self, size: usize) {
+    /// Memory is taken as bytes arrive: an announcement alone holds little.
+    fn announced(&mut self, size: usize) -> Result<(), Closed> {
+        self.complete_by = self.patience(size);
+        self.charged = 0;
         if self.free_bytes + size + REQUEST_OVERHEAD <= FREE_BYTES {
-            return self.admit(None);
+            self.admit(None);
+            return Ok(());
         }
+        self.charged = (self.frames.first_part(size) + REQUEST_OVERHEAD).min(self.memory.total());
+        let (memory, bytes) = (self.memory.clone(), self.charged);
+        self.wait_for(async move { Some(memory.acquire(bytes).await) }.boxed())
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Closed> {
+        self.growth = Some(bytes);
+        let more = bytes.min(self.memory.total() - self.charged);
+        self.charged += more;
+        self.complete_by += GROWTH_WAIT;
         let memory = self.memory.clone();
-        let mut permit = async move { memory.acquire(size + REQUEST_OVERHEAD).await }.boxed();
+        self.wait_for(async move { timeout(GROWTH_WAIT, memory.acquire(more)).await.ok() }.boxed())
+    }
+
+    fn wait_for(&mut self, mut permit: BoxFuture<'static, Option<MemoryPermit>>) -> Result<(), Closed> {
         match (&mut permit).now_or_never() {
-            Some(permit) => self.admit(Some(permit)),
-            None => self.permit = Some(permit),
+            Some(permit) => self.granted(permit),
+            None => {
+                self.permit = Some(permit);
+                Ok(())
+            }
         }
+    }
+
+    fn granted(&mut self, permit: Option<MemoryPermit>) -> Result<(), Closed> {
+        let permit = permit.ok_or(Closed::Starved)?;
+        let Some(bytes) = self.growth.take() else {
+            self.admit(Some(permit));
+            return Ok(());
+        };
+        match self.admitted.as_mut() {
+            Some(Some(held)) => held.merge(permit),
+            _ => self.admitted = Some(Some(permit)),
+        }
+        self.frames.grow(bytes);
+        self.moved = Instant::now();
+        Ok(())
+    }
+
+    fn patience(&self, size: usize) -> Instant {
+        Instant::now() + self.limits.stalled + Duration::from_secs_f64(size as f64 / SLOWEST)
     }
 
     fn admit(&mut self, permit: Option<MemoryPermit>) {
@@ -385,6 +441,12 @@ impl<H: Handler> Connection<H> {
             return Err(Closed::ByPeer);
         }
         let in_request = reads && self.frames.next() != Ok(Next::Nothing);
+        if !reads {
+            // It is not for the client to hurry.
+            self.complete_by += self.limits.stalled;
+        } else if in_request && self.admitted.is_some() && Instant::now() >= self.complete_by {
+            return Err(Closed::Stalled);
+        }
         if still >= self.limits.stalled && (in_request || !self.outbox.is_empty()) {
             return Err(Closed::Stalled);
         }

@@ -12,7 +12,12 @@ use tokio::net::TcpStream;
 /// Up to this many bytes a frame is cut from the shared buffer.
 pub(crate) const SMALL: usize = 16 * 1024;
 /// Without a past to go by, a big frame's buffer starts with this much.
-const FIRST_CAPACITY: usize = 16 * 1024;
+const FIRST_CAPACITY: usize = 64 * 1024;
+/// However much a connection has sent before, no more of a frame is taken for granted.
+const MOST_TRUSTED: usize = 4 << 20;
+/// The largest request but Produce: what it costs to answer is many times its size.
+pub(crate) const MAX_QUERY: usize = 4 << 20;
+const PRODUCE: [u8; 2] = [0, 0];
 /// The shared buffer: what one read may bring of several small frames.
 const SHARED_CAPACITY: usize = 32 * 1024;
 /// Behind a big frame most likely comes another one: read little more than its size, since it has to be copied.
@@ -35,6 +40,8 @@ pub(crate) enum Next {
     Partial,
     /// A frame of so many bytes begins, of which nothing more may be read before [`Frames::admit`].
     Announced(usize),
+    /// The frame that is being read has used up its memory, and goes on with so many bytes more: [`Frames::grow`].
+    Short(usize),
     /// A frame is complete: [`Frames::take`].
     Complete,
 }
@@ -70,11 +77,22 @@ impl Frames {
 
     pub fn next(&self) -> Result<Next, FrameSize> {
         if let Some((buffer, size)) = &self.big {
-            return Ok(if buffer.len() == *size { Next::Complete } else { Next::Partial });
+            return Ok(match *size - buffer.len() {
+                0 => Next::Complete,
+                missing if buffer.len() == buffer.capacity() => Next::Short(missing.min(buffer.len())),
+                _ => Next::Partial,
+            });
         }
         let Some(size) = self.size()? else {
             return Ok(if self.shared.is_empty() { Next::Nothing } else { Next::Partial });
         };
+        if size > MAX_QUERY && !self.admitted {
+            match self.shared[SIZE..].first_chunk() {
+                None => return Ok(Next::Partial),
+                Some(&PRODUCE) => {}
+                Some(_) => return Err(FrameSize(size as i32, MAX_QUERY)),
+            }
+        }
         Ok(match (self.admitted, self.shared.len() - SIZE >= size) {
             (false, _) => Next::Announced(size),
             (true, true) => Next::Complete,
@@ -102,12 +120,25 @@ impl Frames {
 
     fn begin_big(&mut self, size: usize) {
         let here = (self.shared.len() - SIZE).min(size);
-        let trusted = FIRST_CAPACITY.max(2 * self.largest).max(here);
-        let mut buffer = BytesMut::with_capacity(size.min(trusted));
+        let mut buffer = BytesMut::with_capacity(self.first_part(size).max(here));
         buffer.extend_from_slice(&self.shared[SIZE..SIZE + here]);
         drop(self.shared.split_to(SIZE + here));
         self.release();
         self.big = Some((buffer, size));
+    }
+
+    /// How much memory a frame of this size gets before any of it has arrived.
+    pub fn first_part(&self, size: usize) -> usize {
+        size.min(FIRST_CAPACITY.max(self.largest.min(MOST_TRUSTED)))
+    }
+
+    /// Gives the frame that is being read so many bytes more.
+    pub fn grow(&mut self, bytes: usize) {
+        if let Some((buffer, _)) = &mut self.big {
+            let mut larger = BytesMut::with_capacity(buffer.len() + bytes);
+            larger.extend_from_slice(buffer);
+            *buffer = larger;
+        }
     }
 
     /// Takes the frame that is complete, without its size. It has its memory to itself: slices of it may be kept.
@@ -159,9 +190,6 @@ impl Frames {
         match &mut self.big {
             Some((buffer, size)) => {
                 let missing = *size - buffer.len();
-                if buffer.capacity() == buffer.len() {
-                    buffer.reserve(missing.min(buffer.len()));
-                }
                 let room = missing.min(buffer.capacity() - buffer.len());
                 buffer.limit(room)
             }

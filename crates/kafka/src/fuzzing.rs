@@ -52,6 +52,7 @@ pub fn frames(mut arriving: &[u8], pieces: &[u8]) -> usize {
         match frames.next() {
             Err(_) => return held,
             Ok(Next::Announced(_)) => frames.admit(),
+            Ok(Next::Short(bytes)) => frames.grow(bytes),
             Ok(Next::Complete) => match frames.take() {
                 Some(frame) => held += frame.len(),
                 None => return held,

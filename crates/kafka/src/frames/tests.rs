@@ -11,6 +11,7 @@ fn cut(bytes: &[u8], pieces: &[usize]) -> Result<Vec<Bytes>, FrameSize> {
     loop {
         match frames.next()? {
             Next::Announced(_) => frames.admit(),
+            Next::Short(bytes) => frames.grow(bytes),
             Next::Complete => cut.extend(frames.take()),
             Next::Nothing | Next::Partial if arriving.is_empty() => return Ok(cut),
             Next::Nothing | Next::Partial => {
@@ -65,6 +66,19 @@ fn nothing_of_a_frame_is_buffered_past_its_announcement() {
 }
 
 #[test]
+fn only_produce_may_be_large() {
+    let announce = |api: [u8; 2]| {
+        let mut frames = Frames::new(128 << 20);
+        frames.room().put_slice(&[6, 0, 0, 0]);
+        assert_eq!(frames.next(), Ok(Next::Partial), "its API is not known yet");
+        frames.room().put_slice(&api);
+        frames.next()
+    };
+    assert_eq!(announce([0, 0]), Ok(Next::Announced(6 << 24)));
+    assert_eq!(announce([0, 1]), Err(FrameSize(6 << 24, MAX_QUERY)));
+}
+
+#[test]
 fn a_stream_of_big_frames_is_not_copied_twice() {
     let mut frames = Frames::new(1 << 20);
     let size = 500_000usize;
@@ -74,6 +88,9 @@ fn a_stream_of_big_frames_is_not_copied_twice() {
         let mut missing = size;
         let mut pieces = 0;
         while missing > 0 {
+            if let Ok(Next::Short(bytes)) = frames.next() {
+                frames.grow(bytes);
+            }
             let mut room = frames.room();
             let n = room.remaining_mut().min(missing);
             room.put_slice(&vec![0; n]);
