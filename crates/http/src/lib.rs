@@ -3,6 +3,7 @@
 //! Pages read what the node tells through [`Node`] and never touch the store themselves, so that they answer while the
 //! store is away. Nothing here has state: a crash loses nothing.
 
+mod log_limit;
 mod pages;
 mod process;
 mod sniff;

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::sniff::{KafkaAt, Sniffing};
+use crate::sniff::{Limits, Sniffing};
 use crate::{Node, process};
 
 type Shared = State<Arc<dyn Node>>;
@@ -22,7 +22,7 @@ pub async fn serve(
     kafka_at: String,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = Sniffing { listener, kafka: KafkaAt(kafka_at.into()) };
+    let listener = Sniffing::new(listener, kafka_at, Limits::default());
     axum::serve(listener, router(node)).with_graceful_shutdown(stop).await
 }
 
