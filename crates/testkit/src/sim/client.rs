@@ -149,7 +149,9 @@ impl Client {
         }
         let (name, topic) = &topics[self.dice.below(topics.len())];
         if !self.connection().looked_up.contains(&topic.id) {
-            self.look_up_topic(name, topic).await?;
+            if !self.look_up_topic(name, topic).await? {
+                return Ok(None);
+            }
             self.connection().looked_up.push(topic.id);
         }
         Ok(Some(TopicPartition::new(topic.id, self.dice.below(topic.partitions as usize) as i32)))
@@ -164,27 +166,31 @@ impl Client {
     }
 
     /// No false "unknown topic". (A name may lead to a topic that is deleted meanwhile.)
-    async fn look_up_topic(&mut self, name: &TopicName, topic: &KnownTopic) -> Result<(), Gone> {
+    async fn look_up_topic(&mut self, name: &TopicName, topic: &KnownTopic) -> Result<bool, Gone> {
         let live = self.live();
         let broker = &live.broker;
         let found = async { Ok((broker.topic_by_name(name).await?, broker.topic_by_id(topic.id).await?)) };
         match self.world.call::<Result<_, Unavailable>>(&live, CLIENT_TIMEOUT, found).await {
             Called::Answered(Ok((by_name, by_id))) => {
-                if (by_name.is_none() || by_id.is_none()) && !self.is_doomed(TopicPartition::new(topic.id, 0)) {
+                let doomed = self.is_doomed(TopicPartition::new(topic.id, 0));
+                if (by_name.is_none() || by_id.is_none()) && !doomed {
                     self.world.violation(format!(
                         "node {} does not know topic {name} {}, which was created",
                         live.node, topic.id
                     ));
                 }
+                if by_id.is_none() {
+                    self.world.forget(topic.id);
+                }
                 self.world.count("outcome topic found");
+                Ok(by_id.is_some())
             }
             Called::Answered(Err(_)) => {
                 self.world.count("outcome topic unavailable");
-                return Err(Gone);
+                Err(Gone)
             }
-            Called::NoAnswer => return Err(Gone),
+            Called::NoAnswer => Err(Gone),
         }
-        Ok(())
     }
 
     /// Front ends make sure that the topics of a request are known, or unknown to all, before they pass it on.
