@@ -595,11 +595,11 @@ impl Core {
             self.put(slot, commit, body);
         }
         let fill = self.hole(state) && time.now >= self.idle_since + FILL_AFTER;
-        if fill || self.tick_due(state, time) {
-            if let Some(slot) = self.free_slot(state) {
-                self.counters.fillers += u64::from(fill);
-                self.send_empty(slot, state, time, entropy);
-            }
+        if (fill || self.tick_due(state, time))
+            && let Some(slot) = self.free_slot(state)
+        {
+            self.counters.fillers += u64::from(fill);
+            self.send_empty(slot, state, time, entropy);
         }
     }
 

@@ -168,7 +168,7 @@ impl World {
             Event::PutArrives { slot, op, bytes, told } => self.put_arrives(index, life, slot, op, bytes, told),
             Event::GetArrives { slot, op, told } => self.get_arrives(index, life, slot, op, told),
             Event::HeadArrives { slot, op } => {
-                let len = self.log.get(&slot).map(|b| declared_or_cut(b));
+                let len = self.log.get(&slot).map(|b| b.len() as u64);
                 self.reply(index, life, Event::HeadReply { slot, op, len });
             }
             _ if self.nodes[index].life != life => {}
@@ -406,11 +406,6 @@ impl World {
 
 fn has(state: &State, name: &str) -> bool {
     state.topic_by_name(&Namespace::default(), &TopicName::new(name).expect("a name")).is_some()
-}
-
-/// The length that a HEAD states is that of what is kept.
-fn declared_or_cut(bytes: &Bytes) -> u64 {
-    bytes.len() as u64
 }
 
 fn timeout() -> Fault {

@@ -62,24 +62,24 @@ impl Entries {
     }
 
     /// The entries of sealed chunks from `first` on, and the tail.
-    fn from_chunk(&self, first: usize) -> impl Iterator<Item = &Entry> {
+    fn chunks_from(&self, first: usize) -> impl Iterator<Item = &Entry> {
         self.sealed[first..].iter().flat_map(|c| c.entries.iter()).chain(&self.tail)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.from_chunk(0)
+        self.chunks_from(0)
     }
 
     /// The first entry with a record at or past `timestamp` (ms).
     pub fn at_time(&self, timestamp: i64) -> Option<&Entry> {
         let first = self.sealed.iter().position(|c| c.max_timestamp >= timestamp).unwrap_or(self.sealed.len());
-        self.from_chunk(first).find(|e| e.max_timestamp >= timestamp)
+        self.chunks_from(first).find(|e| e.max_timestamp >= timestamp)
     }
 
     /// Entries that end past `offset`, the one that holds it first.
-    pub fn from_offset(&self, offset: i64) -> impl Iterator<Item = &Entry> {
+    pub fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
         let first = self.sealed.partition_point(|c| c.entries.last().is_none_or(|e| e.end_offset() <= offset));
-        self.from_chunk(first).skip_while(move |e| e.end_offset() <= offset)
+        self.chunks_from(first).skip_while(move |e| e.end_offset() <= offset)
     }
 }
 
@@ -123,11 +123,11 @@ impl PartitionState {
 
     /// The entry that holds `offset`.
     pub fn entry_at(&self, offset: i64) -> Option<&Entry> {
-        self.entries.from_offset(offset).next().filter(|e| e.base_offset <= offset)
+        self.entries.entries_from(offset).next().filter(|e| e.base_offset <= offset)
     }
 
     pub fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
-        self.entries.from_offset(offset)
+        self.entries.entries_from(offset)
     }
 
     /// The first entry with a record at or past `timestamp` (ms).
