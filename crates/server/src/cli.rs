@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lakebed_store::url::StoreUrl;
 
+use crate::config::HostPort;
+
 /// A message broker whose only state is a bucket.
 ///
 /// Without a subcommand it serves.
@@ -38,16 +40,16 @@ pub struct ServeArgs {
 
     /// Listen for Kafka clients here; repeatable, port 0 picks a free one [default: 127.0.0.1:9092 and [::1]:9092]
     #[arg(long, value_name = "HOST:PORT")]
-    pub kafka_listen: Vec<String>,
+    pub kafka_listen: Vec<HostPort>,
 
     /// Listen for HTTP here: /healthz, /readyz, /metrics; repeatable [default: 127.0.0.1:8080 and [::1]:8080]
     #[arg(long, value_name = "HOST:PORT")]
-    pub http_listen: Vec<String>,
+    pub http_listen: Vec<HostPort>,
 
     /// The address that Kafka clients are told to use [default: the first Kafka listener; localhost for a wildcard or
     /// loopback one]
     #[arg(long, value_name = "HOST:PORT")]
-    pub advertise: Option<String>,
+    pub advertise: Option<HostPort>,
 
     /// What to optimise: acknowledgement latency, a balance, or the number of requests to the store
     #[arg(long, value_enum, default_value_t = FlushProfile::Balanced)]

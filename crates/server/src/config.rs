@@ -66,9 +66,12 @@ pub struct HostPort {
 impl Config {
     pub fn resolve(args: ServeArgs) -> Result<Config> {
         let reach = if args.remote_without_login { Reach::Remote } else { Reach::Loopback };
-        let advertise = args.advertise.as_deref().map(|a| parse(a, "--advertise")).transpose()?;
-        if let Some(HostPort { port: 0, .. }) = advertise {
-            bail!("--advertise needs the port that clients are to use, not 0");
+        match &args.advertise {
+            Some(HostPort { port: 0, .. }) => bail!("--advertise needs the port that clients are to use, not 0"),
+            Some(told) if told.is_wildcard() => bail!(
+                "--advertise {told} is nowhere a client could connect to; give the name or address that clients know this node by"
+            ),
+            _ => {}
         }
         Ok(Config {
             store: match args.store {
@@ -76,9 +79,9 @@ impl Config {
                 None => default_store()?,
             },
             store_profile: args.store_profile,
-            kafka: listeners(&args.kafka_listen, "--kafka-listen", KAFKA_PORT)?,
-            http: listeners(&args.http_listen, "--http-listen", HTTP_PORT)?,
-            advertise,
+            kafka: listeners(args.kafka_listen, KAFKA_PORT),
+            http: listeners(args.http_listen, HTTP_PORT),
+            advertise: args.advertise,
             flush: args.flush,
             max_puts_per_second: args.flush_max_puts_per_second,
             memory_budget: args.memory_budget.unwrap_or_else(memory::default_budget),
@@ -95,8 +98,8 @@ pub fn advertised(typed: Option<&HostPort>, first: &HostPort) -> HostPort {
     if let Some(typed) = typed {
         return typed.clone();
     }
-    let local = first.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified() || is_loopback(ip));
-    HostPort { host: if local { "localhost".into() } else { first.host.clone() }, port: first.port }
+    let loopback = first.host.parse().is_ok_and(is_loopback);
+    if loopback { HostPort { host: "localhost".into(), port: first.port } } else { first.connectable() }
 }
 
 pub fn is_loopback(ip: IpAddr) -> bool {
@@ -109,16 +112,24 @@ fn default_store() -> Result<StoreUrl> {
     Ok(StoreUrl::file(here.join(DATA_DIRECTORY)))
 }
 
-fn listeners(typed: &[String], flag: &str, port: u16) -> Result<Vec<Listen>> {
+fn listeners(typed: Vec<HostPort>, port: u16) -> Vec<Listen> {
     if typed.is_empty() {
         let at = |host: &str| Listen { at: HostPort { host: host.into(), port }, wish: Wish::Default };
-        return Ok(vec![at("127.0.0.1"), at("::1")]);
+        return vec![at("127.0.0.1"), at("::1")];
     }
-    typed.iter().map(|t| Ok(Listen { at: parse(t, flag)?, wish: Wish::Typed })).collect()
+    typed.into_iter().map(|at| Listen { at, wish: Wish::Typed }).collect()
 }
 
-fn parse(text: &str, flag: &str) -> Result<HostPort> {
-    text.parse().map_err(|e| anyhow::anyhow!("{flag} {text}: {e}"))
+impl HostPort {
+    /// Good to listen on, but not to connect to.
+    fn is_wildcard(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
+    }
+
+    /// Where this machine connects to what listens here.
+    pub fn connectable(&self) -> HostPort {
+        HostPort { host: if self.is_wildcard() { "localhost".into() } else { self.host.clone() }, port: self.port }
+    }
 }
 
 impl FromStr for HostPort {
@@ -205,7 +216,11 @@ mod tests {
         for bad in ["9092", "::1:9092", ":9092", "a b:1", "host:70000", "host:"] {
             assert!(bad.parse::<HostPort>().is_err(), "{bad}");
         }
-        assert!(resolve(&["--advertise", "lb:0"]).is_err());
+        for nowhere in ["lb:0", "0.0.0.0:9092", "[::]:9092"] {
+            assert!(resolve(&["--advertise", nowhere]).is_err(), "{nowhere}");
+        }
+        assert_eq!(host_port("[::]:8080").connectable(), host_port("localhost:8080"));
+        assert_eq!(host_port("127.0.0.1:8080").connectable(), host_port("127.0.0.1:8080"));
     }
 
     #[test]

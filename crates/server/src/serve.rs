@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli;
-use crate::config::{Config, HostPort, advertised};
+use crate::config::{Config, HostPort, advertised, is_loopback};
 use crate::listen::{self, Bound, Purpose};
 use crate::logging::say;
 use crate::metrics::StoreMetrics;
@@ -38,14 +38,15 @@ pub async fn serve(config: Config) -> Result<()> {
     let kafka = listen::bind(Purpose::Kafka, &config.kafka, config.reach).await?;
     let http = listen::bind(Purpose::Http, &config.http, config.reach).await?;
     let told = advertised(config.advertise.as_ref(), first(&kafka)?);
-    let (http_at, kafka_at) = (first(&http)?.clone(), addresses(&kafka));
+    let http_at = first(&http)?.connectable();
+    warn_of_localhost(&config, &told, &kafka);
 
     let view = NodeView::default();
     let (stop, stopping) = watch::channel(false);
     let mut servers = JoinSet::new();
     for bound in http {
-        let (view, kafka_at, stopping) = (Arc::new(view.clone()), kafka_at.clone(), stopping.clone());
-        servers.spawn(lakebed_http::serve(bound.listener, view, kafka_at, stopped(stopping)));
+        let (view, stopping) = (Arc::new(view.clone()), stopping.clone());
+        servers.spawn(lakebed_http::serve(bound.listener, view, told.to_string(), stopped(stopping)));
         listening(Purpose::Http, bound.address);
     }
     let started = tokio::select! {
@@ -170,8 +171,12 @@ fn first(bound: &[Bound]) -> Result<&HostPort> {
         .context("none of the default addresses exists on this machine; name one to listen on")
 }
 
-fn addresses(bound: &[Bound]) -> String {
-    bound.iter().map(|b| b.address.to_string()).collect::<Vec<_>>().join(", ")
+/// Clients on other machines would be sent to their own.
+fn warn_of_localhost(config: &Config, told: &HostPort, kafka: &[Bound]) {
+    let remote = kafka.iter().any(|b| !is_loopback(b.address.ip()));
+    if remote && config.advertise.is_none() && told.host == "localhost" {
+        tracing::warn!("clients are told to use {told}: those on other machines need --advertise HOST:PORT");
+    }
 }
 
 fn listening(purpose: Purpose, address: std::net::SocketAddr) {

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use support::{Node, exchange, fails, lakebed};
 
+const API_VERSIONS: &[u8] = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff";
+
 #[test]
 fn says_what_listens_and_leaves_when_told() {
     let dir = tempfile::tempdir().unwrap();
     let store = format!("file://{}/data", dir.path().display());
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let node = Node::start(&["serve", "--store", &store]);
         assert!(node.kafka.starts_with("127.0.0.1:") && !node.kafka.ends_with(":0"), "{}", node.kafka);
         assert_eq!(node.said.last().map(String::as_str), Some("ready"));
@@ -24,6 +26,26 @@ fn says_what_listens_and_leaves_when_told() {
         assert_eq!(code, Some(0), "{said:#?}");
         assert!(told_at.elapsed() < Duration::from_secs(10), "{:?}", told_at.elapsed());
     }
+}
+
+#[test]
+fn goes_on_when_nobody_reads_what_it_says() {
+    let node = Node::start_unheard(&["--store", "memory://"]);
+    assert_eq!(exchange(&node.http, API_VERSIONS), "");
+    assert!(exchange(&node.kafka, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 4"));
+    assert!(node.http_get("/readyz").starts_with("HTTP/1.1 200"));
+    assert_eq!(node.signal("TERM").0, Some(0));
+}
+
+#[test]
+fn clients_elsewhere_need_an_address() {
+    let open = ["--store", "memory://", "--remote-without-login", "--kafka-listen", "0.0.0.0:0"];
+    let node = Node::start(&open);
+    assert!(node.said.iter().any(|l| l.contains("WARN") && l.contains("--advertise")), "{:#?}", node.said);
+    let node = Node::start(&[&open[..], &["--advertise", "broker.example:9092"]].concat());
+    assert!(!node.said.iter().any(|l| l.contains("WARN")), "{:#?}", node.said);
+    let said = fails(&mut lakebed(&["--store", "memory://", "--advertise", "0.0.0.0:9092"]));
+    assert!(said.contains("--advertise 0.0.0.0:9092"), "{said}");
 }
 
 #[test]
@@ -56,9 +78,8 @@ fn pages_tell_the_node_s_state() {
 #[test]
 fn the_wrong_protocol_is_told_the_right_port() {
     let mut node = Node::start(&["--store", "memory://"]);
-    let api_versions = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff";
-    assert_eq!(exchange(&node.http, api_versions), "");
-    let kafka = node.kafka.clone();
+    assert_eq!(exchange(&node.http, API_VERSIONS), "");
+    let kafka = node.kafka.replace("127.0.0.1", "localhost");
     node.wait_for(&format!("kafka is on {kafka}"));
     let answer = exchange(&node.kafka, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 4") && answer.contains(&node.http), "{answer}");
@@ -122,12 +143,16 @@ fn doctor_names_each_promise() {
 
 #[test]
 fn a_wrong_command_line_is_refused_with_the_usage() {
-    for args in
-        [&["--store", "ftp://x"][..], &["--flush", "never"], &["--kafka-listen", "9092"], &["--memory-budget", "1"]]
-    {
+    for args in [
+        &["--store", "ftp://x"][..],
+        &["--flush", "never"],
+        &["--kafka-listen", "9092"],
+        &["--advertise", "lb"],
+        &["--memory-budget", "1"],
+    ] {
         let output = lakebed(args).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(args[1]) && !said.contains("panicked"), "{said}");
     }
 }

@@ -30,11 +30,29 @@ pub struct Node {
 impl Node {
     /// On free ports; waits until it is ready.
     pub fn start(args: &[&str]) -> Node {
+        Node::heard_while(args, |_| true)
+    }
+
+    /// As `start`, but nobody reads what it says once it is ready.
+    pub fn start_unheard(args: &[&str]) -> Node {
+        let node = Node::heard_while(args, |line| line != "ready");
+        assert!(node.lines.recv().is_err(), "the pipe is closed");
+        node
+    }
+
+    fn heard_while(args: &[&str], on: fn(&str) -> bool) -> Node {
         let listen = ["--kafka-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
         let mut child = lakebed(&[args, &listen].concat()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (send, lines) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let last = !on(&line);
+                if send.send(line).is_err() || last {
+                    break;
+                }
+            }
+        });
         let mut node = Node { child, lines, kafka: String::new(), http: String::new(), said: Vec::new() };
         node.wait_for("ready");
         node
@@ -58,7 +76,7 @@ impl Node {
         }
     }
 
-    /// Sends SIGTERM or SIGINT; the exit code, and what it said since.
+    /// Sends SIGTERM, SIGINT or SIGHUP; the exit code, and what it said since.
     pub fn signal(mut self, name: &str) -> (Option<i32>, Vec<String>) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
