@@ -224,7 +224,9 @@ impl History {
     /// Invariant 5: per connection, and per idempotent producer without a gap.
     fn check_order(&mut self, tp: TopicPartition, places: &BTreeMap<SentId, i64>) {
         let mut connections: BTreeMap<u64, Vec<(u64, i64)>> = BTreeMap::new();
-        let mut producers: BTreeMap<(i64, i16), Vec<(i32, i64, i64)>> = BTreeMap::new();
+        // First sequence, place and number of records, by producer id and epoch.
+        type Sequenced = Vec<(i32, i64, i64)>;
+        let mut producers: BTreeMap<(i64, i16), Sequenced> = BTreeMap::new();
         for (id, place) in places {
             let sent = &self.sent[*id];
             match sent.producer {
