@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use lakebed_record::batch::{self, BatchError, BatchHeader, Limits, Validated};
+use lakebed_record::batch::{self, BatchError, BatchHeader, Codec, Limits, Validated};
 use lakebed_record::ops::{BatchMeta, ProducerMeta};
 use lakebed_record::{TopicPartition, crc};
 
@@ -46,7 +46,8 @@ impl Producer {
         if self.connection.request_came(now) {
             self.report_window();
         }
-        let checked: Vec<_> = appends.into_iter().map(|a| self.check(a)).collect();
+        let mut budget = Decompression::of(&appends);
+        let checked: Vec<_> = appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
         let queued = broker.env().clock.monotonic();
         broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
         let (request, answer) = Request::new(checked.iter().map(|c| c.as_ref().err().cloned()));
@@ -84,10 +85,10 @@ impl Producer {
         self.broker.stream().set_drained(self.connection.id, waiting);
     }
 
-    fn check(&self, append: Append) -> Result<Checked, AppendError> {
+    fn check(&self, append: Append, budget: &mut Decompression) -> Result<Checked, AppendError> {
         let partition = TopicPartition { topic: append.topic, partition: append.partition };
         let topic = self.broker.local_topic(append.topic).ok_or(AppendError::UnknownPartition)?;
-        check(append.batch, partition, &topic, self.broker.env().clock.wall_ms())
+        check(append.batch, partition, &topic, budget, self.broker.env().clock.wall_ms())
     }
 
     fn report_window(&self) {
@@ -127,7 +128,49 @@ struct Checked {
     log_append_time: i64,
 }
 
-fn check(bytes: Bytes, partition: TopicPartition, topic: &TopicInfo, wall_ms: i64) -> Result<Checked, AppendError> {
+/// What all batches of one request may decompress to together while they are checked, in bytes: this runs between the
+/// connection's reads, and must not hold them up for long whatever is sent.
+struct Decompression {
+    left: u64,
+}
+
+impl Decompression {
+    /// Sixteen times what came, at least what one batch may, at most four times that.
+    fn of(appends: &[Append]) -> Decompression {
+        let came: u64 = appends.iter().map(|a| a.batch.len() as u64).sum();
+        let one = Limits::default().max_decompressed;
+        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one) }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { max_decompressed: self.left.min(Limits::default().max_decompressed) }
+    }
+
+    fn validate(&mut self, bytes: &[u8]) -> Result<Validated, BatchError> {
+        let limits = self.limits();
+        let valid = batch::validate(bytes, limits);
+        self.left = self.left.saturating_sub(match &valid {
+            Ok(valid) => valid.decompressed,
+            // How far it came is not known.
+            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) if is_compressed(bytes) => limits.max_decompressed,
+            Err(_) => 0,
+        });
+        valid
+    }
+}
+
+fn is_compressed(bytes: &[u8]) -> bool {
+    let codec = BatchHeader::parse(bytes).and_then(|header| header.codec());
+    codec.is_ok_and(|codec| codec != Codec::None)
+}
+
+fn check(
+    bytes: Bytes,
+    partition: TopicPartition,
+    topic: &TopicInfo,
+    budget: &mut Decompression,
+    wall_ms: i64,
+) -> Result<Checked, AppendError> {
     let config = &*topic.config;
     if !(0..topic.partitions).contains(&partition.partition.0) {
         return Err(AppendError::UnknownPartition);
@@ -135,7 +178,7 @@ fn check(bytes: Bytes, partition: TopicPartition, topic: &TopicInfo, wall_ms: i6
     if bytes.len() > config.max_message_bytes as usize {
         return Err(AppendError::TooLarge(bytes.len(), config.max_message_bytes));
     }
-    let valid = batch::validate(&bytes, Limits::default()).map_err(refusal)?;
+    let valid = budget.validate(&bytes).map_err(refusal)?;
     if valid.header.is_transactional() {
         return Err(AppendError::Transactional);
     }

@@ -213,6 +213,8 @@ impl<H: Handler> Connection<H> {
         tokio::pin!(timer);
         loop {
             if let Err(closed) = self.step(timer.as_mut()).await {
+                // Records that the broker has taken hold memory until they have their outcome, whoever still listens.
+                tokio::spawn(self.running.for_each(|_| std::future::ready(())));
                 return (closed, self.socket);
             }
         }

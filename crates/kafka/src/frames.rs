@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 /// Up to this many bytes a frame is cut from the shared buffer.
 pub(crate) const SMALL: usize = 16 * 1024;
 /// Without a past to go by, a big frame's buffer starts with this much.
-const FIRST_CAPACITY: usize = 64 * 1024;
+const FIRST_CAPACITY: usize = 16 * 1024;
 /// However much a connection has sent before, no more of a frame is taken for granted.
 const MOST_TRUSTED: usize = 4 << 20;
 /// The largest request but Produce: what it costs to answer is many times its size.

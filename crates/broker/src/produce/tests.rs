@@ -8,7 +8,8 @@ const NOW: i64 = 1_700_000_000_000;
 fn check_one(bytes: Bytes, partition: i32, config: TopicConfig) -> Result<Checked, AppendError> {
     let name = TopicName::new("t").expect("a topic name");
     let topic = TopicInfo { id: TopicId(7), name, partitions: 2, config: Arc::new(config) };
-    check(bytes, TopicPartition::new(TopicId(7), partition), &topic, NOW)
+    let mut budget = Decompression { left: Limits::default().max_decompressed };
+    check(bytes, TopicPartition::new(TopicId(7), partition), &topic, &mut budget, NOW)
 }
 
 fn batch_at(timestamps: &[i64], len: usize) -> Bytes {

@@ -20,6 +20,8 @@ pub struct Validated {
     /// corrects the header: [`set_max_timestamp`](super::set_max_timestamp).
     pub min_timestamp: i64,
     pub max_timestamp: i64,
+    /// Bytes of its records after decompression; 0 if they were not compressed.
+    pub decompressed: u64,
 }
 
 /// Checks that `bytes` is exactly one batch that a client may produce: CRC-32C, counts, and every record in it.
@@ -34,23 +36,24 @@ pub fn validate(bytes: &[u8], limits: Limits) -> Result<Validated, BatchError> {
     let codec = header.codec()?;
     check_header(&header)?;
     let records = &bytes[BATCH_OVERHEAD..];
-    let (min_timestamp, max_timestamp) = match codec {
+    let ((min_timestamp, max_timestamp), decompressed) = match codec {
         Codec::None => {
             let mut cursor = Cursor::new(records);
             let timestamps = walk(&header, &mut cursor)?;
             if cursor.position() != records.len() as u64 {
                 return Err(LEFT_OVER);
             }
-            timestamps
+            (timestamps, 0)
         }
         codec => {
             let mut stream = Stream::new(codec, records, limits.max_decompressed)?;
             let timestamps = walk(&header, &mut stream)?;
+            let read = stream.read;
             stream.expect_end()?;
-            timestamps
+            (timestamps, read)
         }
     };
-    Ok(Validated { header, min_timestamp, max_timestamp })
+    Ok(Validated { header, min_timestamp, max_timestamp, decompressed })
 }
 
 const LEFT_OVER: BatchError = BatchError::Invalid("bytes follow the last record");
