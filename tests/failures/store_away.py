@@ -43,8 +43,8 @@ def store_away(folder):
         cold.start()
         while_away(node, REFUSE, until)
         refuses_to_start(late)
-        assert not sum(map(len, cold.seen.values())), "records that only the store holds were read without it"
-        cold.finish()
+        # It may have a part in memory, from the commits that it read whole when it registered; nothing else.
+        known = cold.finish()
         proxy.set(HANG)
         until = time.monotonic() + AWAY
         left = other.stop()
@@ -59,6 +59,7 @@ def store_away(folder):
         seen, final = reading.finish(), read_all(node.bootstrap, "load")
         said = compare(ledger, final)
         saw_the_truth(seen, final)
+        saw_the_truth(known, final)
         assert ledger.count > before + 1000, "nothing was acknowledged after the store came back"
         peak = watch.finish()
         assert peak < BUDGET + (150 << 20), f"memory rose to {peak >> 20} MiB"
