@@ -8,7 +8,7 @@ import statistics
 import time
 
 from brokers import WORK, Delay, Failed, Kafka, Lakebed
-from brokers import back_free_memory, bench, free_port, median_ms, producer_perf_test, rdperf
+from brokers import bench, free_port, median_ms, producer_perf_test, rdperf
 
 S3 = "s3-standard"
 PUT_P50_MS = 45  # of the injected profile
@@ -44,11 +44,11 @@ def produce_memory(o):
     ours, theirs = [], []
     for run in range(o.runs):
         with Lakebed().ready() as node:
-            back_free_memory()
+            o.prepare()
             ours.append(rdperf("produce", node, "perf", gb(o.gb)))
         with Kafka().ready() as kafka:
             rdperf("produce", kafka, "warm", gb(0.5))  # the virtual machine compiles its hot path
-            back_free_memory()
+            o.prepare()
             theirs.append(rdperf("produce", kafka, "perf", gb(o.gb)))
     rate, cpu = median_of(ours, "mb_per_s"), median_of(ours, "broker_cpu_s_per_gb")
     ratio = rate / median_of(theirs, "mb_per_s")
@@ -64,7 +64,7 @@ def produce_s3(o):
     runs = []
     for _ in range(o.runs):
         with Lakebed(profile=S3).ready() as node:
-            back_free_memory()
+            o.prepare()
             runs.append(rdperf("produce", node, "perf", gb(o.gb)))
     rate, cpu = median_of(runs, "mb_per_s"), median_of(runs, "broker_cpu_s_per_gb")
     yield "the same, `s3-standard`", "≥ 300 MB/s", f"{spread(runs)} MB/s at {cpu:.2f} CPU s/GB", rate >= 300
