@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lakebed_record::envelope::{FormatError, Kind};
 use lakebed_record::keys::{self, Key};
@@ -244,7 +243,7 @@ async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
         let problem = match reply.value {
             Err(ReadError::NotFound) => return (slot, Ok(None), date),
             Err(ReadError::Fault(fault)) => OpenError::Store(GaveUp::Fault { key: key.clone(), fault }),
-            Ok(object) => match judge(slot, &object.bytes, object.meta.total_len) {
+            Ok(object) => match commit::open(slot, &object.bytes, object.meta.total_len) {
                 Ok(Opened::Content(content)) => return (slot, Ok(Some(content)), date),
                 Ok(Opened::NeedBytes(more)) if more > wanted => {
                     wanted = more;
@@ -261,10 +260,6 @@ async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
         }
         env.clock.sleep(Duration::from_millis(50 << tries.min(5))).await;
     }
-}
-
-fn judge(slot: Slot, bytes: &Bytes, total_len: u64) -> Result<Opened, FormatError> {
-    commit::open(slot, bytes, total_len)
 }
 
 fn ends_early(key: &Key) -> OpenError {

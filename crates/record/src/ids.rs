@@ -76,6 +76,11 @@ pub struct TopicId(pub u128);
 impl TopicId {
     pub const NIL: TopicId = TopicId(0);
 
+    /// From the 16 big-endian bytes that ops and snapshots hold; `None` if there are not 16.
+    pub fn from_bytes(bytes: &[u8]) -> Option<TopicId> {
+        bytes.try_into().ok().map(|b| TopicId(u128::from_be_bytes(b)))
+    }
+
     pub fn uuid(self) -> Uuid {
         Uuid::from_u128(self.0)
     }

@@ -145,7 +145,8 @@ impl State {
         let (Ok(namespace), Ok(name)) = (Namespace::new(&op.namespace), TopicName::new(&op.name)) else {
             return OpOutcome::Refused;
         };
-        let Some(id) = topic_id(&op.topic_id).filter(|id| *id != TopicId::NIL && self.topic(*id).is_none()) else {
+        let Some(id) = TopicId::from_bytes(&op.topic_id).filter(|id| *id != TopicId::NIL && self.topic(*id).is_none())
+        else {
             return OpOutcome::Refused;
         };
         if op.partitions == 0 || op.partitions > MAX_PARTITIONS {
@@ -166,7 +167,9 @@ impl State {
     }
 
     fn delete_topic(&mut self, id: &[u8], changed: &mut Vec<TopicPartition>) -> OpOutcome {
-        let Some(topic) = topic_id(id).and_then(|id| self.topic(id).cloned()) else { return OpOutcome::UnknownTopic };
+        let Some(topic) = TopicId::from_bytes(id).and_then(|id| self.topic(id).cloned()) else {
+            return OpOutcome::UnknownTopic;
+        };
         for p in 0..topic.partitions {
             let tp = TopicPartition::new(topic.id, p as i32);
             self.remove_partition(tp);
@@ -254,7 +257,7 @@ impl State {
             return OpOutcome::Refused;
         }
         let outcomes = op.partitions.iter().map(|p| {
-            let Some(topic) = topic_id(&p.topic_id) else {
+            let Some(topic) = TopicId::from_bytes(&p.topic_id) else {
                 return vec![BatchOutcome::UnknownPartition; p.batches.len()];
             };
             let tp = TopicPartition::new(topic, p.partition);
@@ -365,10 +368,6 @@ impl State {
 /// collector, which waits until log time is strictly past the window, never meets what still is.
 fn in_window(fence: LogTime, now: LogTime) -> bool {
     fence.0 <= now.0 && now.0 - fence.0 <= WINDOW_MS
-}
-
-fn topic_id(bytes: &[u8]) -> Option<TopicId> {
-    bytes.try_into().ok().map(|b| TopicId(u128::from_be_bytes(b)))
 }
 
 fn well_formed(p: &PartitionAppend, space: u64) -> bool {

@@ -226,16 +226,12 @@ fn topic_part(topic: &Topic) -> TopicPart {
 
 fn read_topic(t: TopicPart) -> Option<Topic> {
     Some(Topic {
-        id: read_topic_id(&t.id)?,
+        id: TopicId::from_bytes(&t.id)?,
         namespace: Namespace::new(&t.namespace).ok()?,
         name: TopicName::new(&t.name).ok()?,
         partitions: t.partitions,
         configs: t.configs.chunks_exact(2).map(|c| (c[0].clone(), c[1].clone())).collect(),
     })
-}
-
-fn read_topic_id(bytes: &[u8]) -> Option<TopicId> {
-    bytes.try_into().ok().map(|b| TopicId(u128::from_be_bytes(b)))
 }
 
 fn partition_part(tp: TopicPartition, p: &PartitionState) -> PartitionPart {
@@ -282,7 +278,7 @@ fn read_object(o: &ObjectPart) -> DataObject {
 }
 
 fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionState)> {
-    let tp = TopicPartition::new(read_topic_id(&part.topic_id)?, part.partition);
+    let tp = TopicPartition::new(TopicId::from_bytes(&part.topic_id)?, part.partition);
     let mut entries = Entries::default();
     let (mut end, mut time) = (part.log_start, 0_i64);
     for (i, gap) in part.gaps.iter().enumerate() {
