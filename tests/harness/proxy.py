@@ -36,6 +36,10 @@ class Proxy:
             # Whatever is under way is lost, some of it after it arrived.
             for writer in list(self.open):
                 writer.transport.abort()
+        if mode == FLAKY:
+            # Those that were opened before too: a client that keeps its connections would open no others.
+            for writer in list(self.open):
+                self._cut_later(writer)
 
     async def _serve(self, reader, writer):
         self.open.add(writer)
@@ -47,13 +51,16 @@ class Proxy:
             up_reader, up_writer = await asyncio.open_connection(*self.target)
             self.open.add(up_writer)
             if self.mode == FLAKY:
-                self.loop.call_later(random.uniform(0.02, 1), self._cut, writer, up_writer)
+                self._cut_later(writer, up_writer)
             await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
         except OSError:
             pass
         finally:
             self.open.discard(writer)
             writer.close()
+
+    def _cut_later(self, *writers):
+        self.loop.call_later(random.uniform(0.02, 1), self._cut, *writers)
 
     def _cut(self, *writers):
         self.cuts += any(w in self.open for w in writers)
