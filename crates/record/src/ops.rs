@@ -57,7 +57,7 @@ pub struct Group {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Op {
-    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub kind: Option<OpKind>,
 }
 
@@ -81,6 +81,14 @@ pub enum OpKind {
     Append(Append),
     #[prost(message, tag = "9")]
     ExpireProducers(ExpireProducers),
+    #[prost(message, tag = "10")]
+    MoveEntries(MoveEntries),
+    #[prost(message, tag = "11")]
+    SealEntries(SealEntries),
+    #[prost(message, tag = "12")]
+    Truncate(Truncate),
+    #[prost(message, tag = "13")]
+    ObjectsDeleted(ObjectsDeleted),
 }
 
 impl From<OpKind> for Op {
@@ -160,6 +168,98 @@ pub struct ExpireProducers {
     pub producer_ids: Vec<i64>,
 }
 
+/// Index entries whose records were copied into one segment, sorted by partition: refused as a whole if an input is not live.
+#[derive(Clone, PartialEq, Message)]
+pub struct MoveEntries {
+    /// The segment, made by the node of this group.
+    #[prost(message, optional, tag = "1")]
+    pub output: Option<SegmentPlace>,
+    /// The objects that the inputs lie in.
+    #[prost(message, repeated, tag = "2")]
+    pub objects: Vec<ObjectRef>,
+    /// At most one per partition.
+    #[prost(message, repeated, tag = "3")]
+    pub moves: Vec<PartitionMove>,
+}
+
+/// Entries of one partition that follow each other, and what replaces them.
+#[derive(Clone, PartialEq, Message)]
+pub struct PartitionMove {
+    #[prost(message, optional, tag = "1")]
+    pub inputs: Option<EntryRun>,
+    /// Of each output entry: the offsets it takes, its length in bytes, its largest timestamp (ms). They lie behind each other.
+    #[prost(uint64, repeated, tag = "2")]
+    pub offsets: Vec<u64>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub len: Vec<u64>,
+    #[prost(int64, repeated, tag = "4")]
+    pub max_timestamp: Vec<i64>,
+    /// Where the first one starts in the segment, in bytes.
+    #[prost(uint64, tag = "5")]
+    pub start: u64,
+}
+
+/// Names live entries by identity, as columns; their offsets follow each other from `base_offset` on.
+#[derive(Clone, PartialEq, Message)]
+pub struct EntryRun {
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: Vec<u8>,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(int64, tag = "3")]
+    pub base_offset: i64,
+    #[prost(uint64, repeated, tag = "4")]
+    pub offsets: Vec<u64>,
+    /// Index into the op's `objects`.
+    #[prost(uint32, repeated, tag = "5")]
+    pub object: Vec<u32>,
+    #[prost(uint64, repeated, tag = "6")]
+    pub start: Vec<u64>,
+    #[prost(uint64, repeated, tag = "7")]
+    pub len: Vec<u64>,
+}
+
+/// A slot (fence −1) or a segment.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ObjectRef {
+    #[prost(sint64, tag = "1")]
+    pub fence: i64,
+    #[prost(fixed64, tag = "2")]
+    pub node: u64,
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+
+/// The oldest entries that the state holds of one partition, all in segments, stand in an index page now.
+#[derive(Clone, PartialEq, Message)]
+pub struct SealEntries {
+    /// The page; its name has the form of a segment's.
+    #[prost(message, optional, tag = "1")]
+    pub page: Option<SegmentPlace>,
+    #[prost(message, repeated, tag = "2")]
+    pub objects: Vec<ObjectRef>,
+    #[prost(message, optional, tag = "3")]
+    pub inputs: Option<EntryRun>,
+}
+
+/// Records below an offset are gone.
+#[derive(Clone, PartialEq, Message)]
+pub struct Truncate {
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: Vec<u8>,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(int64, tag = "3")]
+    pub log_start: i64,
+}
+
+/// Segments on the pending-delete list that are no more in the bucket.
+#[derive(Clone, PartialEq, Message)]
+pub struct ObjectsDeleted {
+    #[prost(message, repeated, tag = "1")]
+    pub segments: Vec<ObjectRef>,
+}
+
 /// Record batches of one flush, stored in one object.
 #[derive(Clone, PartialEq, Message)]
 pub struct Append {
@@ -236,6 +336,40 @@ pub struct ProducerMeta {
     pub transactional: bool,
 }
 
+impl From<crate::DataObject> for ObjectRef {
+    fn from(object: crate::DataObject) -> ObjectRef {
+        match object {
+            crate::DataObject::Inline(slot) => ObjectRef { fence: -1, node: 0, number: slot.0 },
+            crate::DataObject::Segment(s) => s.into(),
+        }
+    }
+}
+
+impl From<crate::SegmentName> for ObjectRef {
+    fn from(s: crate::SegmentName) -> ObjectRef {
+        ObjectRef { fence: s.fence.0, node: s.node.0, number: s.number }
+    }
+}
+
+impl From<&ObjectRef> for crate::DataObject {
+    fn from(o: &ObjectRef) -> crate::DataObject {
+        match o.fence {
+            -1 => crate::DataObject::Inline(crate::Slot(o.number)),
+            fence => crate::DataObject::Segment(crate::SegmentName {
+                fence: crate::LogTime(fence),
+                node: crate::Incarnation(o.node),
+                number: o.number,
+            }),
+        }
+    }
+}
+
+impl From<&SegmentPlace> for crate::SegmentName {
+    fn from(s: &SegmentPlace) -> crate::SegmentName {
+        crate::SegmentName { fence: crate::LogTime(s.fence), node: crate::Incarnation(s.node), number: s.number }
+    }
+}
+
 /// What became of one group of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupOutcome {
@@ -251,7 +385,7 @@ pub enum GroupOutcome {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpOutcome {
-    /// node down, tombstones, feature level, expiry: done, as far as it applied.
+    /// node down, tombstones, feature level, expiry, entries moved or sealed, objects deleted: done, as far as it applied.
     Done,
     NodeUp {
         broker_id: crate::BrokerId,
@@ -268,6 +402,14 @@ pub enum OpOutcome {
     ProducerId(i64),
     /// No more producer states are kept than the cap allows.
     ProducerIdsExhausted,
+    /// An input is not live (any more): nothing was moved or sealed, and the new object is nobody's.
+    InputGone,
+    Truncated {
+        log_start_offset: i64,
+    },
+    UnknownPartition,
+    /// Of a truncation past the end of the partition.
+    OffsetOutOfRange,
     /// For each partition of the op, for each of its batches.
     Appended(Vec<Vec<BatchOutcome>>),
     /// The op is not known at the state's feature level or is malformed; every node refuses it alike.

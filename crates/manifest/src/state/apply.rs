@@ -13,6 +13,7 @@ use lakebed_record::{
 };
 
 use super::hash::{self, Element};
+use super::objects::References;
 use super::partition::{
     self, AppendedBatch, Entry, MAX_ENTRY_LEN, PartitionState, ProducerState, REMEMBERED_BATCHES, Verdict,
 };
@@ -41,13 +42,19 @@ pub struct Applied {
 }
 
 /// Where a commit is applied: what its ops may need of it.
-struct At<'a> {
+pub(super) struct At<'a> {
     slot: Slot,
     /// Log time before the commit's own step: what fences are tested against.
-    now: LogTime,
+    pub(super) now: LogTime,
     /// Where the group's inline bytes start in the commit object, and how many there are.
     inline_start: u64,
     group: &'a Group,
+}
+
+impl At<'_> {
+    pub(super) fn incarnation(&self) -> Incarnation {
+        Incarnation(self.group.incarnation)
+    }
 }
 
 impl State {
@@ -130,11 +137,15 @@ impl State {
         match &op.kind {
             Some(OpKind::Append(op)) => self.append(at, op, changed),
             Some(OpKind::CreateTopic(op)) => self.create_topic(op, changed),
-            Some(OpKind::DeleteTopic(op)) => self.delete_topic(&op.topic_id, changed),
+            Some(OpKind::DeleteTopic(op)) => self.delete_topic(at.now, &op.topic_id, changed),
             Some(OpKind::GrantProducerId(_)) => self.grant_producer_id(),
             Some(OpKind::NodeDown(op)) => self.node_down(at.now, Incarnation(op.incarnation)),
             Some(OpKind::DropTombstones(op)) => self.drop_tombstones(at.now, op),
             Some(OpKind::ExpireProducers(op)) => self.expire_producers(at.now, op),
+            Some(OpKind::MoveEntries(op)) => self.move_entries(at, op),
+            Some(OpKind::SealEntries(op)) => self.seal_entries(at, op),
+            Some(OpKind::Truncate(op)) => self.truncate(at, op, changed),
+            Some(OpKind::ObjectsDeleted(op)) => self.objects_deleted(op),
             Some(OpKind::FeatureLevel(op)) => self.raise_feature_level(op),
             // Group 1 alone is a registration; an op of a newer build is refused by all until the level is raised.
             Some(OpKind::NodeUp(_)) | None => OpOutcome::Refused,
@@ -166,13 +177,13 @@ impl State {
         OpOutcome::TopicCreated
     }
 
-    fn delete_topic(&mut self, id: &[u8], changed: &mut Vec<TopicPartition>) -> OpOutcome {
+    fn delete_topic(&mut self, now: LogTime, id: &[u8], changed: &mut Vec<TopicPartition>) -> OpOutcome {
         let Some(topic) = TopicId::from_bytes(id).and_then(|id| self.topic(id).cloned()) else {
             return OpOutcome::UnknownTopic;
         };
         for p in 0..topic.partitions {
             let tp = TopicPartition::new(topic.id, p as i32);
-            self.remove_partition(tp);
+            self.remove_partition(now, tp);
             changed.push(tp);
         }
         self.remove_topic(&topic);
@@ -245,9 +256,13 @@ impl State {
                 (DataObject::Inline(at.slot), at.inline_start, at.inline_start + at.group.inline_len)
             }
             Some(Place::Segment(s)) if s.node == at.group.incarnation => {
-                let name = SegmentName { fence: LogTime(s.fence), node: Incarnation(s.node), number: s.number };
+                let name = SegmentName::from(s);
                 if !in_window(name.fence, at.now) {
                     return OpOutcome::OutsideWindow;
+                }
+                // Named before and on its way out: it must not come back.
+                if self.is_pending(&name) {
+                    return OpOutcome::Refused;
                 }
                 (DataObject::Segment(name), 0, s.total_len)
             }
@@ -274,27 +289,29 @@ impl State {
     fn append_to_partition(&mut self, tp: TopicPartition, run: Run, batches: &[BatchMeta]) -> Vec<BatchOutcome> {
         let limits =
             ProducerLimits { granted_below: self.next_producer_id, expired_below: self.producers_expired_below };
-        let mut new_producers = 0;
+        let (mut new_producers, mut new_entries) = (0, 0);
         let outcomes = self.with_partition(tp, |partition, sum| {
-            let before = partition.producers.len();
+            let (producers, entries) = (partition.producers.len(), partition.entries.len());
             *sum = sum.wrapping_sub(hash::partition(tp, partition.log_start, partition.next_offset));
             let outcomes = Appender { tp, partition, sum, run, limits, open: None }.append_all(batches);
-            new_producers = partition.producers.len() - before;
+            new_producers = partition.producers.len() - producers;
+            new_entries = partition.entries.len() - entries;
             *sum = sum.wrapping_add(hash::partition(tp, partition.log_start, partition.next_offset));
             outcomes
         });
         self.producer_states += new_producers;
+        self.add_references(run.object, new_entries as u32);
         outcomes.unwrap_or_else(|| vec![BatchOutcome::UnknownPartition; batches.len()])
     }
 }
 
 /// Copy-on-write access: whatever changes an element keeps its bucket's hash.
 impl State {
-    fn bucket(&mut self, index: usize) -> &mut Bucket {
+    pub(super) fn bucket(&mut self, index: usize) -> &mut Bucket {
         Arc::make_mut(&mut self.buckets[index])
     }
 
-    fn with_partition<R>(
+    pub(super) fn with_partition<R>(
         &mut self,
         tp: TopicPartition,
         change: impl FnOnce(&mut PartitionState, &mut u64) -> R,
@@ -308,17 +325,19 @@ impl State {
     pub(super) fn insert_partition(&mut self, tp: TopicPartition, partition: PartitionState) {
         self.partitions += 1;
         self.producer_states += partition.producers.len();
+        References::of(&partition).iter().for_each(|(object, count)| self.add_references(object, count));
         let bucket = self.bucket(hash::bucket_of_partition(tp));
         bucket.hash = bucket.hash.wrapping_add(partition_hash(tp, &partition));
         bucket.partitions.insert(tp, Arc::new(partition));
     }
 
-    fn remove_partition(&mut self, tp: TopicPartition) {
+    fn remove_partition(&mut self, now: LogTime, tp: TopicPartition) {
         let bucket = self.bucket(hash::bucket_of_partition(tp));
         if let Some(gone) = bucket.partitions.remove(&tp) {
             bucket.hash = bucket.hash.wrapping_sub(partition_hash(tp, &gone));
             self.partitions -= 1;
             self.producer_states -= gone.producers.len();
+            self.drop_references(now, &References::of(&gone));
         }
     }
 
@@ -366,7 +385,7 @@ impl State {
 
 /// `fence ≤ log time ≤ fence + window`: both ends belong to it, so that what was named at this very log time is admitted and a
 /// collector, which waits until log time is strictly past the window, never meets what still is.
-fn in_window(fence: LogTime, now: LogTime) -> bool {
+pub(super) fn in_window(fence: LogTime, now: LogTime) -> bool {
     fence.0 <= now.0 && now.0 - fence.0 <= WINDOW_MS
 }
 
@@ -390,7 +409,7 @@ fn topic_hash(topic: &Topic) -> u64 {
 
 fn partition_hash(tp: TopicPartition, p: &PartitionState) -> u64 {
     let head = hash::partition(tp, p.log_start, p.next_offset);
-    let entries = p.entries.iter().map(|e| hash::entry(tp, e));
+    let entries = p.entries.iter().map(|e| hash::entry(tp, e)).chain(p.pages.iter().map(|page| hash::page(tp, page)));
     let producers = p.producers.iter().map(|(id, s)| hash::producer(tp, *id, s));
     entries.chain(producers).fold(head, u64::wrapping_add)
 }

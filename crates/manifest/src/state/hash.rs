@@ -2,10 +2,10 @@
 //!
 //! Adding and removing an element costs one hash of some tens of bytes, however large the state is.
 
-use lakebed_record::{DataObject, TopicPartition};
+use lakebed_record::{DataObject, LogTime, SegmentName, TopicPartition};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::partition::{Entry, ProducerState};
+use super::partition::{Entry, Page, ProducerState};
 
 /// Seeds, so that elements of different kinds never cancel out.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub enum Element {
     Entry = 4,
     Producer = 5,
     Globals = 6,
+    Page = 7,
+    Pending = 8,
 }
 
 /// A fixed buffer of numbers to hash.
@@ -55,12 +57,16 @@ impl Numbers {
     }
 }
 
-/// Which of the 256 buckets a partition, a topic or a node lives in.
+/// Which of the 256 buckets a partition, an object, a topic or a node lives in.
 pub fn bucket_of_partition(tp: TopicPartition) -> usize {
     let mut bytes = [0; 20];
     bytes[..16].copy_from_slice(&tp.topic.0.to_le_bytes());
     bytes[16..].copy_from_slice(&tp.partition.0.to_le_bytes());
     (xxh3_64(&bytes) & 0xff) as usize
+}
+
+pub fn bucket_of_object(object: DataObject) -> usize {
+    (Numbers::new().object(object).hash(Element::Pending) & 0xff) as usize
 }
 
 pub fn bucket_of(id: u128) -> usize {
@@ -93,6 +99,24 @@ pub fn producer(tp: TopicPartition, id: i64, p: &ProducerState) -> u64 {
         n.push((b.first_sequence as u64) << 32 | u64::from(b.last_sequence as u32)).signed(b.base_offset)
     });
     numbers.hash(Element::Producer)
+}
+
+/// What a page's object holds follows from its name and range.
+pub fn page(tp: TopicPartition, page: &Page) -> u64 {
+    Numbers::new()
+        .partition(tp)
+        .object(DataObject::Segment(page.name))
+        .push(page.len)
+        .signed(page.base_offset)
+        .signed(page.end_offset)
+        .push(page.entries.into())
+        .push(page.bytes)
+        .signed(page.max_timestamp)
+        .hash(Element::Page)
+}
+
+pub fn pending(name: &SegmentName, since: LogTime) -> u64 {
+    Numbers::new().object(DataObject::Segment(*name)).signed(since.0).hash(Element::Pending)
 }
 
 pub fn globals(numbers: [u64; 5]) -> u64 {

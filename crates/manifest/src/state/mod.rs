@@ -5,6 +5,8 @@
 
 mod apply;
 mod hash;
+mod moves;
+mod objects;
 mod partition;
 mod parts;
 #[cfg(test)]
@@ -13,10 +15,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lakebed_record::{BrokerId, Incarnation, LogTime, Namespace, Slot, TopicId, TopicName, TopicPartition};
+use lakebed_record::{
+    BrokerId, DataObject, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName, TopicPartition,
+};
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS, WINDOW_MS};
-pub use partition::{AppendedBatch, Entries, Entry, MAX_ENTRY_LEN, PartitionState, ProducerState};
+pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
 
 pub const BUCKETS: usize = 256;
@@ -50,7 +54,12 @@ struct Bucket {
     nodes: BTreeMap<Incarnation, NodeState>,
     topics: BTreeMap<TopicId, Arc<Topic>>,
     partitions: BTreeMap<TopicPartition, Arc<PartitionState>>,
+    /// Segments and pages without references, and since when.
+    pending: BTreeMap<SegmentName, LogTime>,
     hash: u64,
+    // Derived, not persisted:
+    /// How many entries and pages name an object; never 0.
+    references: BTreeMap<DataObject, u32>,
 }
 
 #[derive(Clone, Debug)]

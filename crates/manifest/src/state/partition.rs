@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakebed_record::ops::{BatchOutcome, ProducerMeta};
-use lakebed_record::{DataObject, LogTime};
+use lakebed_record::{DataObject, LogTime, SegmentName};
 
 /// Whole batches that lie behind each other in one object and whose offsets run on without a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,23 @@ impl Entries {
         }
     }
 
+    /// Puts `with` in place of `count` entries, the first of which starts at `base_offset`.
+    pub fn splice(&mut self, base_offset: i64, count: usize, with: &[Entry]) {
+        let first = self.sealed.partition_point(|c| c.entries.last().is_none_or(|e| e.end_offset() <= base_offset));
+        let behind: Vec<Entry> = self.chunks_from(first).copied().collect();
+        let at = behind.partition_point(|e| e.base_offset < base_offset);
+        self.sealed.truncate(first);
+        self.tail.clear();
+        behind[..at].iter().chain(with).chain(&behind[at + count..]).for_each(|e| self.push(*e));
+    }
+
+    /// Drops entries that end at or below `offset`.
+    pub fn drop_below(&mut self, offset: i64) {
+        let kept: Vec<Entry> = self.entries_from(offset).copied().collect();
+        *self = Entries::default();
+        kept.into_iter().for_each(|e| self.push(e));
+    }
+
     pub fn len(&self) -> usize {
         self.sealed.len() * CHUNK + self.tail.len()
     }
@@ -83,6 +100,32 @@ impl Entries {
     }
 }
 
+/// Old entries of a partition that stand in an object of their own: what the state keeps of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Names the object; pages and segments share their names.
+    pub name: SegmentName,
+    /// Length of the object in bytes.
+    pub len: u64,
+    pub base_offset: i64,
+    pub end_offset: i64,
+    pub entries: u32,
+    /// Of the batches that its entries name.
+    pub bytes: u64,
+    /// Largest timestamp of its records (ms).
+    pub max_timestamp: i64,
+    /// The segments that its entries name, and how many do.
+    pub objects: Vec<(SegmentName, u32)>,
+}
+
+/// Where an offset or a time is to be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Located<'a> {
+    Entry(&'a Entry),
+    /// In this page.
+    Page(&'a Page),
+}
+
 /// One batch that an idempotent producer appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedBatch {
@@ -107,6 +150,8 @@ pub struct ProducerState {
 pub struct PartitionState {
     pub(super) log_start: i64,
     pub(super) next_offset: i64,
+    /// In offset order; they end where the entries begin.
+    pub(super) pages: Vec<Page>,
     pub(super) entries: Entries,
     pub(super) producers: BTreeMap<i64, ProducerState>,
 }
@@ -121,7 +166,7 @@ impl PartitionState {
         self.next_offset
     }
 
-    /// The entry that holds `offset`.
+    /// The entry that holds `offset`, if it is in no page.
     pub fn entry_at(&self, offset: i64) -> Option<&Entry> {
         self.entries.entries_from(offset).next().filter(|e| e.base_offset <= offset)
     }
@@ -135,8 +180,34 @@ impl PartitionState {
         self.entries.at_time(timestamp)
     }
 
+    /// The page or entry that holds `offset`.
+    pub fn locate(&self, offset: i64) -> Option<Located<'_>> {
+        let page = self.pages.partition_point(|p| p.end_offset <= offset);
+        match self.pages.get(page) {
+            Some(page) => (page.base_offset <= offset).then_some(Located::Page(page)),
+            None => self.entry_at(offset).map(Located::Entry),
+        }
+    }
+
+    /// The first page or entry with a record at or past `timestamp` (ms).
+    pub fn locate_time(&self, timestamp: i64) -> Option<Located<'_>> {
+        let page = self.pages.iter().find(|p| p.max_timestamp >= timestamp).map(Located::Page);
+        page.or_else(|| self.entry_at_time(timestamp).map(Located::Entry))
+    }
+
+    /// Index pages, in offset order.
+    pub fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// Entries that are in no page.
     pub fn entry_count(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Of all batches that are not truncated, about: entries and pages count as wholes.
+    pub fn bytes(&self) -> u64 {
+        self.pages.iter().map(|p| p.bytes).chain(self.entries.iter().map(|e| e.len)).sum()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use lakebed_record::ops::ObjectRef;
 use lakebed_record::{
     BrokerId, DataObject, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName, TopicPartition,
 };
 use prost::Message;
 
-use super::partition::{AppendedBatch, Entries, Entry, PartitionState, ProducerState};
+use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
 use super::{NodeState, State, Topic};
 
 #[derive(Clone, PartialEq, Message)]
@@ -19,6 +20,8 @@ struct Part {
     topics: Vec<TopicPart>,
     #[prost(message, repeated, tag = "3")]
     partitions: Vec<PartitionPart>,
+    #[prost(message, repeated, tag = "4")]
+    pending: Vec<PendingPart>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,8 +69,8 @@ struct PartitionPart {
     #[prost(int64, tag = "4")]
     next_offset: i64,
     #[prost(message, repeated, tag = "5")]
-    objects: Vec<ObjectPart>,
-    /// Base offset less the end of the entry before (less `log_start` for the first).
+    objects: Vec<ObjectRef>,
+    /// Base offset less the end of the entry before (for the first: less the end of the pages, without them less `log_start`).
     #[prost(sint64, repeated, tag = "6")]
     gaps: Vec<i64>,
     #[prost(uint64, repeated, tag = "7")]
@@ -84,17 +87,40 @@ struct PartitionPart {
     max_timestamp: Vec<i64>,
     #[prost(message, repeated, tag = "12")]
     producers: Vec<ProducerPart>,
+    #[prost(message, repeated, tag = "13")]
+    pages: Vec<PagePart>,
 }
 
-/// A slot (fence −1) or a segment.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct ObjectPart {
-    #[prost(sint64, tag = "1")]
-    fence: i64,
-    #[prost(fixed64, tag = "2")]
-    node: u64,
-    #[prost(uint64, tag = "3")]
-    number: u64,
+#[derive(Clone, PartialEq, Message)]
+struct PagePart {
+    #[prost(message, optional, tag = "1")]
+    name: Option<ObjectRef>,
+    #[prost(uint64, tag = "2")]
+    len: u64,
+    #[prost(int64, tag = "3")]
+    base_offset: i64,
+    #[prost(int64, tag = "4")]
+    end_offset: i64,
+    #[prost(uint32, tag = "5")]
+    entries: u32,
+    #[prost(uint64, tag = "6")]
+    bytes: u64,
+    #[prost(int64, tag = "7")]
+    max_timestamp: i64,
+    #[prost(message, repeated, tag = "8")]
+    objects: Vec<ObjectRef>,
+    /// How many of its entries name each of `objects`.
+    #[prost(uint32, repeated, tag = "9")]
+    counts: Vec<u32>,
+}
+
+/// A segment or page that waits to be deleted.
+#[derive(Clone, PartialEq, Message)]
+struct PendingPart {
+    #[prost(message, optional, tag = "1")]
+    name: Option<ObjectRef>,
+    #[prost(int64, tag = "2")]
+    since: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -168,6 +194,8 @@ impl State {
             part.nodes.extend(bucket.nodes.iter().map(|(i, n)| node_part(*i, n)));
             part.topics.extend(bucket.topics.values().map(|t| topic_part(t)));
             part.partitions.extend(bucket.partitions.iter().map(|(tp, p)| partition_part(*tp, p)));
+            let pending = bucket.pending.iter();
+            part.pending.extend(pending.map(|(n, since)| PendingPart { name: Some((*n).into()), since: since.0 }));
         }
         part.encode_to_vec()
     }
@@ -186,6 +214,11 @@ impl State {
             let malformed = || PartError("a partition is malformed".into());
             let (tp, partition) = read_partition(&partition).ok_or_else(malformed)?;
             self.insert_partition(tp, partition);
+        }
+        for pending in part.pending {
+            let name =
+                read_name(pending.name.as_ref()).ok_or_else(|| PartError("a pending delete is malformed".into()))?;
+            self.insert_pending(name, LogTime(pending.since));
         }
         Ok(())
     }
@@ -241,13 +274,14 @@ fn partition_part(tp: TopicPartition, p: &PartitionState) -> PartitionPart {
         log_start: p.log_start,
         next_offset: p.next_offset,
         producers: p.producers.iter().map(|(id, s)| producer_part(*id, s)).collect(),
+        pages: p.pages.iter().map(page_part).collect(),
         ..PartitionPart::default()
     };
     let mut indexes: BTreeMap<DataObject, u32> = BTreeMap::new();
-    let (mut end, mut time) = (p.log_start, 0_i64);
+    let (mut end, mut time) = (p.pages.last().map_or(p.log_start, |page| page.end_offset), 0_i64);
     for e in p.entries.iter() {
         let index = *indexes.entry(e.object).or_insert_with(|| {
-            part.objects.push(object_part(e.object));
+            part.objects.push(e.object.into());
             part.objects.len() as u32 - 1
         });
         part.gaps.push(e.base_offset - end);
@@ -261,32 +295,53 @@ fn partition_part(tp: TopicPartition, p: &PartitionState) -> PartitionPart {
     part
 }
 
-fn object_part(object: DataObject) -> ObjectPart {
-    match object {
-        DataObject::Inline(slot) => ObjectPart { fence: -1, node: 0, number: slot.0 },
-        DataObject::Segment(s) => ObjectPart { fence: s.fence.0, node: s.node.0, number: s.number },
+fn page_part(page: &Page) -> PagePart {
+    PagePart {
+        name: Some(page.name.into()),
+        len: page.len,
+        base_offset: page.base_offset,
+        end_offset: page.end_offset,
+        entries: page.entries,
+        bytes: page.bytes,
+        max_timestamp: page.max_timestamp,
+        objects: page.objects.iter().map(|(name, _)| (*name).into()).collect(),
+        counts: page.objects.iter().map(|(_, count)| *count).collect(),
     }
 }
 
-fn read_object(o: &ObjectPart) -> DataObject {
-    match o.fence {
-        -1 => DataObject::Inline(Slot(o.number)),
-        fence => {
-            DataObject::Segment(SegmentName { fence: LogTime(fence), node: Incarnation(o.node), number: o.number })
-        }
+fn read_page(p: &PagePart) -> Option<Page> {
+    let names = p.objects.iter().map(|o| read_name(Some(o)));
+    let objects = names.zip(&p.counts).map(|(name, count)| Some((name?, *count))).collect::<Option<_>>()?;
+    Some(Page {
+        name: read_name(p.name.as_ref())?,
+        len: p.len,
+        base_offset: p.base_offset,
+        end_offset: p.end_offset,
+        entries: p.entries,
+        bytes: p.bytes,
+        max_timestamp: p.max_timestamp,
+        objects,
+    })
+}
+
+fn read_name(object: Option<&ObjectRef>) -> Option<SegmentName> {
+    match DataObject::from(object?) {
+        DataObject::Segment(name) => Some(name),
+        DataObject::Inline(_) => None,
     }
 }
 
 fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionState)> {
     let tp = TopicPartition::new(TopicId::from_bytes(&part.topic_id)?, part.partition);
     let mut entries = Entries::default();
-    let (mut end, mut time) = (part.log_start, 0_i64);
+    let pages: Vec<Page> = part.pages.iter().map(read_page).collect::<Option<_>>()?;
+    let (mut end, mut time) = (pages.last().map_or(part.log_start, |page| page.end_offset), 0_i64);
     for (i, gap) in part.gaps.iter().enumerate() {
         time = time.wrapping_add(*part.max_timestamp.get(i)?);
         let entry = Entry {
             base_offset: end.checked_add(*gap)?,
             offsets: *part.offsets.get(i)?,
-            object: read_object(part.objects.get(*part.object.get(i)? as usize)?),
+            object: part.objects.get(*part.object.get(i)? as usize)?.into(),
             start: *part.start.get(i)?,
             len: *part.len.get(i)?,
             max_timestamp: time,
@@ -295,7 +350,8 @@ fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionStat
         entries.push(entry);
     }
     let producers = part.producers.iter().map(read_producer).collect();
-    Some((tp, PartitionState { log_start: part.log_start, next_offset: part.next_offset, entries, producers }))
+    let (log_start, next_offset) = (part.log_start, part.next_offset);
+    Some((tp, PartitionState { log_start, next_offset, pages, entries, producers }))
 }
 
 fn producer_part(id: i64, state: &ProducerState) -> ProducerPart {
