@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lakebed_record::ops::{
-    Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, ExpireProducers, GrantProducerId, Group,
-    InlinePlace, NodeDown, NodeUp, OpKind, PartitionAppend, Place, ProducerMeta, SegmentPlace, SetFeatureLevel,
+    Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers, GrantProducerId,
+    Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind, PartitionAppend, PartitionMove,
+    Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
 };
-use lakebed_record::{CommitId, Incarnation, Slot, TopicId, TopicPartition};
+use lakebed_record::{CommitId, DataObject, Incarnation, Slot, TopicId, TopicPartition};
 
 use super::{State, decode_globals, encode_globals};
 use crate::commit::{Commit, SlotContent};
@@ -52,8 +53,17 @@ impl Script {
                 let partition: i32 = words.next().and_then(|w| w.parse().ok()).expect("partition");
                 describe(&self.state, TopicPartition::new(TopicId(topic), partition))
             }
+            "objects" => self.objects(),
             other => panic!("unknown directive {other}"),
         }
+    }
+
+    fn objects(&self) -> String {
+        let state = &self.state;
+        let mut needed: Vec<_> = state.objects().collect();
+        needed.sort();
+        let (inline, deletable) = (state.first_inline_slot(), state.deletable().count());
+        format!("needed {needed:?}\nfirst inline {inline:?}\npending {:?}, deletable {deletable}\n", pending(state))
     }
 
     fn apply(&mut self, content: SlotContent) -> String {
@@ -81,15 +91,36 @@ impl Script {
                 let _applied = state.apply(state.slot().next(), content);
             }
             assert_eq!(state.hash(), self.state.hash(), "replay from slot {}", snapshot.slot());
+            let references = |s: &State| s.buckets.iter().map(|b| b.references.clone()).collect::<Vec<_>>();
+            assert_eq!(references(&state), references(&self.state), "counted while replaying from {}", snapshot.slot());
             assert_eq!(state.producer_states, self.state.producer_states);
             assert_eq!(state.partition_count(), self.state.partition_count());
         }
     }
 }
 
+fn pending(state: &State) -> Vec<(lakebed_record::SegmentName, lakebed_record::LogTime)> {
+    let mut pending: Vec<_> = state.pending_deletes().collect();
+    pending.sort();
+    pending
+}
+
 fn describe(state: &State, tp: TopicPartition) -> String {
     let Some(p) = state.partition(tp) else { return "none\n".into() };
     let mut out = format!("offsets {}..{}\n", p.log_start(), p.next_offset());
+    for page in p.pages() {
+        writeln!(
+            out,
+            "page {}..{} entries {} of {} bytes, time {}, names {:?}",
+            page.base_offset,
+            page.end_offset,
+            page.entries,
+            page.bytes,
+            page.max_timestamp,
+            page.objects.iter().map(|(name, count)| (name.number, *count)).collect::<Vec<_>>()
+        )
+        .expect("a string");
+    }
     for e in p.entries_from(0) {
         writeln!(out, "{}+{} {:?} {}+{} time {}", e.base_offset, e.offsets, e.object, e.start, e.len, e.max_timestamp)
             .expect("a string");
@@ -153,9 +184,72 @@ fn parse_op(text: &str) -> OpKind {
         "delete" => OpKind::DeleteTopic(DeleteTopic { topic_id: id("id") }),
         "pid" => OpKind::GrantProducerId(GrantProducerId {}),
         "expire" => OpKind::ExpireProducers(ExpireProducers { producer_ids: vec![args[0].parse().expect("id")] }),
+        "truncate" => OpKind::Truncate(Truncate {
+            topic_id: id("id"),
+            partition: value(args, "partition").unwrap_or(0),
+            log_start: value(args, "to").expect("to"),
+        }),
+        "deleted" => OpKind::ObjectsDeleted(ObjectsDeleted { segments: vec![parse_object(args[0])] }),
+        "move" => {
+            let mut objects = Vec::new();
+            let moves = text[4..].split('|').map(|m| parse_move(m, &mut objects)).collect();
+            OpKind::MoveEntries(MoveEntries { output: Some(parse_place(args)), objects, moves })
+        }
+        "seal" => {
+            let mut objects = Vec::new();
+            let inputs = parse_move(&text[4..], &mut objects).inputs;
+            OpKind::SealEntries(SealEntries { page: Some(parse_place(args)), objects, inputs })
+        }
         "append" => OpKind::Append(parse_append(args, id("id"))),
         other => panic!("unknown op {other}"),
     }
+}
+
+fn parse_place(args: &[&str]) -> SegmentPlace {
+    let node: String = value(args, "node").unwrap_or_else(|| "a".into());
+    SegmentPlace {
+        fence: value(args, "fence").expect("fence"),
+        node: u64::from_str_radix(&node, 16).expect("hex"),
+        number: value(args, "number").unwrap_or(1),
+        total_len: value(args, "len").unwrap_or(1 << 24),
+    }
+}
+
+/// `s3` (slot 3) or `1002.a.1` (fence, node, number)
+fn parse_object(word: &str) -> ObjectRef {
+    match word.strip_prefix('s') {
+        Some(slot) => DataObject::Inline(Slot(slot.parse().expect("a slot"))).into(),
+        None => {
+            let words: Vec<&str> = word.split('.').collect();
+            let node = u64::from_str_radix(words[1], 16).expect("hex");
+            ObjectRef { fence: words[0].parse().expect("fence"), node, number: words[2].parse().expect("number") }
+        }
+    }
+}
+
+/// `id=7 partition=0 base=N in=OBJECT/OFFSETS/START/LEN … out=OFFSETS/LEN/TIME …`
+fn parse_move(text: &str, objects: &mut Vec<ObjectRef>) -> PartitionMove {
+    let args: Vec<&str> = text.split_whitespace().collect();
+    let mut run = EntryRun {
+        topic_id: value::<u128>(&args, "id").expect("id").to_be_bytes().to_vec(),
+        partition: value(&args, "partition").unwrap_or(0),
+        base_offset: value(&args, "base").expect("base"),
+        ..EntryRun::default()
+    };
+    for words in args.iter().filter_map(|a| a.strip_prefix("in=")).map(|w| w.split('/').collect::<Vec<_>>()) {
+        run.object.push(objects.len() as u32);
+        objects.push(parse_object(words[0]));
+        run.offsets.push(words[1].parse().expect("offsets"));
+        run.start.push(words[2].parse().expect("start"));
+        run.len.push(words[3].parse().expect("len"));
+    }
+    let mut m = PartitionMove { inputs: Some(run), start: value(&args, "start").unwrap_or(0), ..PartitionMove::default() };
+    for words in args.iter().filter_map(|a| a.strip_prefix("out=")).map(|w| w.split('/').collect::<Vec<_>>()) {
+        m.offsets.push(words[0].parse().expect("offsets"));
+        m.len.push(words[1].parse().expect("len"));
+        m.max_timestamp.push(words[2].parse().expect("time"));
+    }
+    m
 }
 
 /// `append id=7 partition=0 [fence=N node=a] start=N batch=LEN/OFFSETS/TIME[/PID/EPOCH/SEQ] …`
@@ -165,7 +259,8 @@ fn parse_append(args: &[&str], topic_id: Vec<u8>) -> Append {
         Some(fence) => {
             let node: String = value(args, "node").expect("node");
             let node = u64::from_str_radix(&node, 16).expect("hex");
-            Place::Segment(SegmentPlace { fence, node, number: 1, total_len: 1 << 24 })
+            let number = value(args, "number").unwrap_or(1);
+            Place::Segment(SegmentPlace { fence, node, number, total_len: 1 << 24 })
         }
     };
     let batches = args.iter().filter_map(|a| a.strip_prefix("batch=")).map(parse_batch).collect();
