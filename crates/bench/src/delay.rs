@@ -3,6 +3,8 @@
 //!
 //! Requests pass at once. Each piece of an answer waits on its own, so answers under way together arrive together.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,16 +26,21 @@ const PIECE_BYTES: usize = 64 << 10;
 pub async fn delay(args: &DelayArgs, env: &Env) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(&args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    eprintln!("delaying answers of {} by {} ms on {}", args.to, args.by.as_millis(), listener.local_addr()?);
+    say(format_args!("delaying answers of {} by {} ms on {}", args.to, args.by.as_millis(), listener.local_addr()?));
     loop {
         let (client, _) = listener.accept().await?;
         let (to, by, clock) = (args.to.clone(), args.by, env.clock.clone());
         tokio::spawn(async move {
             if let Err(error) = pass(client, &to, by, clock).await {
-                eprintln!("connection ended: {error:#}");
+                say(format_args!("connection ended: {error:#}"));
             }
         });
     }
+}
+
+/// Whoever reads standard error may go away; the proxy goes on.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 async fn pass(client: TcpStream, to: &str, by: Duration, clock: Arc<dyn Clock>) -> anyhow::Result<()> {

@@ -18,7 +18,9 @@ mod schedule;
 mod tally;
 mod wire;
 
-use anyhow::ensure;
+use std::io::Write;
+
+use anyhow::{Context, ensure};
 use lakebed_store::env::Env;
 
 pub use crate::args::Args;
@@ -37,10 +39,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Table => print!("{}", report.table()),
-        Format::Json => println!("{}", serde_json::to_string(report)?),
-    }
+    let text = match format {
+        Format::Table => report.table(),
+        Format::Json => serde_json::to_string(report)? + "\n",
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     let failed: u64 = report.errors.values().sum();
     ensure!(failed == 0, "{failed} records or requests failed");
     Ok(())

@@ -189,6 +189,11 @@ impl Broker {
         self.inner.topics.all()
     }
 
+    /// Of how many topics and partitions [`Broker::topics`] tells at most.
+    pub fn topic_totals(&self) -> (usize, usize) {
+        self.inner.manifest.read(|s| (s.topics().count(), s.partition_count()))
+    }
+
     /// `None` only if no node knows it (read barrier).
     pub async fn topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
         if let Some(topic) = self.inner.topics.local_by_name(name) {

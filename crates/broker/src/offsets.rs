@@ -1,5 +1,6 @@
 //! ListOffsets: earliest, latest, and the first record at or past a time.
 
+use bytes::Bytes;
 use lakebed_manifest::Entry;
 use lakebed_record::TopicPartition;
 use lakebed_record::batch::{self, Limits};
@@ -52,16 +53,21 @@ impl Reader {
         let found = batches_of(entry, &loaded.rope).find_map(|b| match b {
             Err(error) => Some(Err(error)),
             Ok(b) if b.header.max_timestamp < timestamp => None,
-            Ok(b) => {
-                let bytes: Vec<u8> = loaded.rope.slices(b.start..b.start + b.len()).flatten().collect();
-                first_record(&b, &bytes, timestamp).transpose()
-            }
+            Ok(b) => first_record(&b, &whole(loaded.rope.slices(b.start..b.start + b.len())), timestamp).transpose(),
         });
         match found {
             Some(Ok(listed)) => Ok(listed),
             Some(Err(error)) => Err(self.data.corrupt(tp, entry, &error).await),
             None => Ok(NONE),
         }
+    }
+}
+
+/// Most often one piece, which is not copied.
+fn whole(mut pieces: impl Iterator<Item = Bytes>) -> Bytes {
+    match (pieces.next(), pieces.next()) {
+        (Some(only), None) => only,
+        (first, second) => first.into_iter().chain(second).chain(pieces).flatten().collect(),
     }
 }
 

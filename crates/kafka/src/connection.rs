@@ -2,10 +2,12 @@
 //!
 //! One task and, while idle, no buffer. What is held is bounded: a request past 64 KiB, or past 64 KiB of requests under
 //! way, needs a permit of the broker's memory budget before its bytes are read; while replies pile up, nothing new is
-//! started. A client that hangs up takes nothing back: what it has sent may still be stored.
+//! started. A client that hangs up takes nothing back: what it has sent may still be stored. A request that ends the
+//! connection takes no answer from those before it.
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -38,8 +40,6 @@ const MAX_UNSENT: usize = 1 << 20;
 /// After so many bytes read without a pause, others get their turn.
 const YIELD_AFTER: usize = 1 << 20;
 
-/// A request that cannot grow for so long is given up, so that several that hold memory do not wait for each other.
-const GROWTH_WAIT: Duration = Duration::from_secs(10);
 /// A request has to arrive this fast, besides the time that it may stand still.
 const SLOWEST: f64 = 65_536.0;
 
@@ -110,8 +110,8 @@ pub(crate) enum Closed {
     Stalled,
     #[error("{0}")]
     Foreign(Foreign),
-    #[error("no memory came free in {} s for the rest of a request", GROWTH_WAIT.as_secs())]
-    Starved,
+    #[error("no memory came free in {} s for the rest of a request", .0.as_secs())]
+    Starved(Duration),
     #[error("malformed request: {0}")]
     Malformed(String),
     #[error("not served: API {api}, version {version}")]
@@ -120,6 +120,13 @@ pub(crate) enum Closed {
     Unanswerable(String),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl Closed {
+    /// It is one request that ends the connection: those before it still get their answers.
+    pub fn is_of_a_request(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::NotServed { .. } | Self::Unanswerable(_) | Self::Starved(_))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +138,8 @@ pub(crate) struct Limits {
     /// A peer in the middle of a request or of a reply that does not move for so long is gone; and so long a connection
     /// that ends waits for the next reply that is still due.
     pub stalled: Duration,
+    /// A request that cannot grow for so long is given up, so that several that hold memory do not wait for each other.
+    pub growth: Duration,
 }
 
 struct UnderWay {
@@ -212,21 +221,40 @@ impl<H: Handler> Connection<H> {
         let timer = sleep_until(self.next_check());
         tokio::pin!(timer);
         loop {
-            if let Err(closed) = self.step(timer.as_mut()).await {
-                // Records that the broker has taken hold memory until they have their outcome, whoever still listens.
-                tokio::spawn(self.running.for_each(|_| std::future::ready(())));
-                return (closed, self.socket);
+            match self.step(timer.as_mut()).await {
+                Ok(ControlFlow::Continue(())) => {}
+                Err(closed) if closed.is_of_a_request() => self.end(closed),
+                Err(closed) | Ok(ControlFlow::Break(closed)) => {
+                    self.let_go();
+                    return (closed, self.socket);
+                }
             }
         }
     }
 
-    /// Starts what can be started, then waits for one thing to happen.
-    async fn step(&mut self, mut timer: Pin<&mut Sleep>) -> Result<(), Closed> {
+    /// Reads and starts nothing more; what was started is answered.
+    fn end(&mut self, closed: Closed) {
+        self.frames = Frames::new(self.limits.max_frame);
+        (self.permit, self.growth, self.admitted) = (None, None, None);
+        self.moved = Instant::now();
+        self.ending = Some(closed);
+    }
+
+    /// Records that the broker has taken hold memory until they have their outcome, whoever still listens.
+    fn let_go(&mut self) {
+        tokio::spawn(std::mem::take(&mut self.running).for_each(|_| std::future::ready(())));
+        self.under_way.clear();
+        self.later = None;
+        (self.free_bytes, self.queries, self.produces) = (0, 0, 0);
+    }
+
+    /// Starts what can be started, then waits for one thing to happen. Breaks off when nothing is due any more.
+    async fn step(&mut self, mut timer: Pin<&mut Sleep>) -> Result<ControlFlow<Closed>, Closed> {
         let reads = self.start_ready()? && self.ending.is_none();
         if self.is_done()
             && let Some(closed) = self.ending.take()
         {
-            return Err(closed);
+            return Ok(ControlFlow::Break(closed));
         }
         if reads && self.since_yield >= YIELD_AFTER {
             self.since_yield = 0;
@@ -252,13 +280,13 @@ impl<H: Handler> Connection<H> {
             read = self.frames.fill(&self.socket), if reads => self.received(read?),
             () = stopping(&mut self.shutdown), if self.ending.is_none() => self.ending = Some(Closed::Stopping),
             () = timer.as_mut() => {
-                self.check_progress(reads)?;
                 timer.reset(self.next_check());
+                return self.check_progress(reads);
             }
             // Comes last: so there was nothing to read.
             () = std::future::ready(()), if may_wait => self.set_waiting(true),
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Starts every complete frame as far as the limits allow. Says whether more bytes are of use.
@@ -321,9 +349,10 @@ impl<H: Handler> Connection<H> {
         self.growth = Some(bytes);
         let more = bytes.min(self.memory.total() - self.charged);
         self.charged += more;
-        self.complete_by += GROWTH_WAIT;
+        let wait = self.limits.growth;
+        self.complete_by += wait;
         let memory = self.memory.clone();
-        self.wait_for(async move { timeout(GROWTH_WAIT, memory.acquire(more)).await.ok() }.boxed())
+        self.wait_for(async move { timeout(wait, memory.acquire(more)).await.ok() }.boxed())
     }
 
     fn wait_for(&mut self, mut permit: BoxFuture<'static, Option<MemoryPermit>>) -> Result<(), Closed> {
@@ -337,7 +366,7 @@ impl<H: Handler> Connection<H> {
     }
 
     fn granted(&mut self, permit: Option<MemoryPermit>) -> Result<(), Closed> {
-        let permit = permit.ok_or(Closed::Starved)?;
+        let permit = permit.ok_or(Closed::Starved(self.limits.growth))?;
         let Some(bytes) = self.growth.take() else {
             self.admit(Some(permit));
             return Ok(());
@@ -397,7 +426,10 @@ impl<H: Handler> Connection<H> {
             match outcome {
                 Outcome::Reply(reply, permit) => self.outbox.push(reply, permit),
                 Outcome::NoReply => {}
-                Outcome::Close(closed) => return Err(closed),
+                Outcome::Close(closed) => {
+                    self.let_go();
+                    return Err(closed);
+                }
             }
             next = if self.outbox.len() < MAX_UNSENT { self.running.next().now_or_never().flatten() } else { None };
         }
@@ -432,12 +464,12 @@ impl<H: Handler> Connection<H> {
         ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
     }
 
-    fn check_progress(&mut self, reads: bool) -> Result<(), Closed> {
+    fn check_progress(&mut self, reads: bool) -> Result<ControlFlow<Closed>, Closed> {
         let still = self.moved.elapsed();
         if still >= self.limits.stalled
             && let Some(closed) = self.ending.take()
         {
-            return Err(closed);
+            return Ok(ControlFlow::Break(closed));
         }
         if !reads && self.produces == 0 && self.has_hung_up() {
             return Err(Closed::ByPeer);
@@ -455,7 +487,7 @@ impl<H: Handler> Connection<H> {
         if still >= self.limits.idle && self.is_done() {
             return Err(Closed::Idle(self.limits.idle));
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 

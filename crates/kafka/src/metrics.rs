@@ -65,6 +65,16 @@ fn latencies() -> Histogram {
     Histogram::new(LATENCIES_MS.map(|ms| f64::from(ms) / 1000.0))
 }
 
+/// One that is open; also when its task panics, dropping this closes it.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Default for KafkaMetrics {
     fn default() -> Self {
         let families = Families {
@@ -131,16 +141,33 @@ impl KafkaMetrics {
         }
     }
 
-    pub(crate) fn opened(&self) {
+    /// A connection is counted as open until what this gives is dropped.
+    pub(crate) fn opened(&self) -> OpenConnection {
         self.inner.accepted.inc();
         self.inner.connections.inc();
-    }
-
-    pub(crate) fn closed(&self) {
-        self.inner.connections.dec();
+        OpenConnection(self.inner.connections.clone())
     }
 
     pub(crate) fn refused(&self) {
         self.inner.refused.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_whose_task_panics_is_not_open() {
+        let metrics = KafkaMetrics::default();
+        let (first, second) = (metrics.opened(), metrics.opened());
+        let task = tokio::spawn(async move {
+            let _open = first;
+            panic!("a bug");
+        });
+        assert!(task.await.is_err_and(|e| e.is_panic()));
+        assert_eq!(metrics.inner.connections.get(), 1);
+        drop(second);
+        assert_eq!((metrics.inner.connections.get(), metrics.inner.accepted.get()), (0, 2));
     }
 }

@@ -22,6 +22,8 @@ use crate::peer::{Foreign, http_answer};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer may stand still in the middle of a request or of a reply.
 const STALLED: Duration = Duration::from_secs(60);
+/// A request that cannot grow for so long is given up.
+const GROWTH: Duration = Duration::from_secs(10);
 /// A connection that is closed gets so long to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
 /// One part in so many of what requests may take, replies to Fetch may take.
@@ -95,10 +97,11 @@ struct Server {
 impl Server {
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
         let Front { broker, metrics, shutdown, .. } = &self.front;
-        metrics.opened();
+        let _open = metrics.opened();
         // Replies are written whole: nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
-        let limits = Limits { max_frame: self.config.max_request_bytes, idle: self.config.max_idle, stalled: STALLED };
+        let (max_frame, idle) = (self.config.max_request_bytes, self.config.max_idle);
+        let limits = Limits { max_frame, idle, stalled: STALLED, growth: GROWTH };
         let session = Session::new(self.front.clone(), peer);
         let connection = Connection::new(socket, session, broker.memory().clone(), limits, shutdown.clone());
         let (closed, mut socket) = Box::pin(connection.run()).await;
@@ -106,10 +109,10 @@ impl Server {
         let last_word = match closed {
             Closed::Foreign(Foreign::Http) => http_answer(self.config.http_address.as_deref()),
             Closed::Stopping => String::new(),
-            _ => return metrics.closed(),
+            _ if closed.is_of_a_request() => String::new(),
+            _ => return,
         };
         let _ = timeout(LAST_WORD, close_gently(&mut socket, &last_word)).await;
-        metrics.closed();
     }
 
     fn say_why(&self, closed: &Closed, peer: SocketAddr) {

@@ -1,4 +1,8 @@
-//! `lakebed doctor`: may this store be trusted with data? What it finds goes to standard output.
+//! `lakebed doctor`: may this store be trusted with data? What it finds goes to standard output. Whoever reads that may
+//! go away: the verdict is the exit code, too.
+
+use std::fmt;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use lakebed_store::env::Env;
@@ -8,20 +12,25 @@ use crate::open;
 
 pub async fn doctor(args: DoctorArgs) -> Result<()> {
     let env = Env::system();
-    println!("store  {}", args.store);
+    say(format_args!("store  {}", args.store));
     let store = open::store(&args.store, StoreProfile::None, &env).await?;
-    println!("ok     it can be reached, and written with these credentials");
+    say(format_args!("ok     it can be reached, and written with these credentials"));
     let report = lakebed_store::probe::probe(store.as_ref(), &env)
         .await
         .with_context(|| format!("{} must not be used", args.store))?;
     for promise in &report.kept {
-        println!("ok     {promise}");
+        say(format_args!("ok     {promise}"));
     }
     let side = if report.clock_offset_ms < 0 { "behind" } else { "ahead of" };
-    println!("clock  the store's is {} ms {side} this machine's", report.clock_offset_ms.unsigned_abs());
+    say(format_args!("clock  the store's is {} ms {side} this machine's", report.clock_offset_ms.unsigned_abs()));
     for note in &report.notes {
-        println!("note   {note}");
+        say(format_args!("note   {note}"));
     }
-    println!("all kept: Lakebed can use this store");
+    say(format_args!("all kept: Lakebed can use this store"));
     Ok(())
+}
+
+/// What cannot be written is lost.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

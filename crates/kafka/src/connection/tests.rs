@@ -17,6 +17,7 @@ struct Script {
 struct Inner {
     started: Vec<u32>,
     open: HashMap<u32, oneshot::Sender<Outcome>>,
+    refused: Option<u32>,
     /// Requests that wait first, and what ends their wait.
     later: HashMap<u32, oneshot::Receiver<()>>,
     produces: Vec<u32>,
@@ -59,6 +60,9 @@ impl Handler for Script {
                 request
             }));
         }
+        if inner.refused == Some(number) {
+            return Started::Refused(Closed::Malformed("so says the script".into()));
+        }
         inner.started.push(number);
         let (send, receive) = oneshot::channel();
         inner.open.insert(number, send);
@@ -83,7 +87,12 @@ struct Served {
     stop: watch::Sender<bool>,
 }
 
-const LIMITS: Limits = Limits { max_frame: 8 << 20, idle: Duration::from_secs(600), stalled: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    max_frame: 8 << 20,
+    idle: Duration::from_secs(600),
+    stalled: Duration::from_secs(60),
+    growth: Duration::from_secs(10),
+};
 
 async fn serve(script: Script, memory: MemoryBudget) -> Served {
     serve_within(LIMITS, script, memory).await
@@ -328,4 +337,111 @@ async fn a_client_that_leaves_its_queries_behind_is_noticed() {
     s.script.until_started(MAX_QUERIES).await;
     drop(s.client);
     assert!(matches!(s.ended.await.unwrap(), Closed::ByPeer | Closed::Io(_)));
+}
+
+#[tokio::test]
+async fn before_a_malformed_request_ends_the_connection_the_others_are_answered() {
+    let mut s = served().await;
+    s.script.inner.lock().unwrap().refused = Some(3);
+    s.send([(1, 8), (2, 8), (3, 8), (4, 8)]).await;
+    s.script.until_started(2).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(!s.ended.is_finished());
+    s.script.reply(2);
+    s.script.reply(1);
+    assert_eq!((s.next_reply().await, s.next_reply().await), (1, 2));
+    assert!(matches!(s.ended.await.unwrap(), Closed::Malformed(_)));
+    assert_eq!(s.script.started(), [1, 2], "what follows is not looked at");
+}
+
+#[tokio::test]
+async fn so_they_are_before_a_size_that_cannot_be() {
+    let mut s = served().await;
+    s.send([(1, 8)]).await;
+    s.client.write_all(&[0xff; 8]).await.unwrap();
+    s.script.until_started(1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    s.script.reply(1);
+    assert_eq!(s.next_reply().await, 1);
+    assert!(matches!(s.ended.await.unwrap(), Closed::Malformed(_)));
+}
+
+#[tokio::test]
+async fn a_request_found_malformed_late_takes_no_answer_from_earlier_ones() {
+    let mut s = served().await;
+    s.send([(1, 8), (2, 8), (3, 8)]).await;
+    s.script.until_started(3).await;
+    s.script.finish(2, Outcome::Close(Closed::Malformed("late".into())));
+    s.script.reply(3);
+    // More than the socket takes at once.
+    s.script.finish(1, reply(&vec![1; 16 << 20]));
+    let mut taken = Vec::new();
+    s.client.read_to_end(&mut taken).await.unwrap();
+    assert_eq!(taken, vec![1; 16 << 20], "all of the first answer, none of the third");
+    assert!(matches!(s.ended.await.unwrap(), Closed::Malformed(_)));
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_waits_for_its_answers_only_so_long() {
+    let limits = Limits { stalled: Duration::from_millis(50), ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), MemoryBudget::new(1 << 20)).await;
+    s.script.inner.lock().unwrap().produces = vec![1];
+    s.script.inner.lock().unwrap().refused = Some(2);
+    s.send([(1, 8), (2, 8)]).await;
+    assert!(matches!(s.ended.await.unwrap(), Closed::Malformed(_)));
+}
+
+/// Sends the beginning of a large request and no more.
+async fn begin_large(s: &mut Served, size: usize, sent: usize) {
+    s.script.inner.lock().unwrap().produces = vec![1];
+    s.client.write_all(&request(1, size)[..4 + sent]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_announced_and_not_sent_takes_no_memory() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut slow = serve(Script::default(), budget.clone()).await;
+    begin_large(&mut slow, 900_000, 20_000).await;
+    while budget.used() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(budget.used() < 100_000, "{}", budget.used());
+    let mut quick = serve(Script::default(), budget.clone()).await;
+    quick.send([(1, 700_000)]).await;
+    quick.script.until_started(1).await;
+}
+
+#[tokio::test]
+async fn a_request_that_gets_no_memory_to_grow_gives_back_what_it_has() {
+    let budget = MemoryBudget::new(1 << 20);
+    let limits = Limits { growth: Duration::from_millis(100), ..LIMITS };
+    let mut slow = serve_within(limits, Script::default(), budget.clone()).await;
+    begin_large(&mut slow, 900_000, 60_000).await;
+    while budget.used() < 40_000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let others = budget.acquire(budget.total() - budget.used()).await;
+    let rest = request(1, 900_000)[60_004..].to_vec();
+    let mut client = slow.client;
+    tokio::spawn(async move { client.write_all(&rest).await });
+    assert!(matches!(slow.ended.await.unwrap(), Closed::Starved(_)));
+    drop(others);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_trickles_in_has_a_deadline() {
+    let limits = Limits { stalled: Duration::from_millis(100), ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), MemoryBudget::new(1 << 20)).await;
+    let begun = Instant::now();
+    // It never stands still, but does not end either: 20,000 bytes may take 0.4 s.
+    begin_large(&mut s, 20_000, 20).await;
+    while !s.ended.is_finished() {
+        let _ = s.client.write_all(&[0]).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    assert!(matches!(s.ended.await.unwrap(), Closed::Stalled));
+    assert!(begun.elapsed() >= Duration::from_millis(400));
 }

@@ -1,5 +1,7 @@
 //! Fetch: without sessions, so every request names all of its partitions.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -7,7 +9,7 @@ use lakebed_broker::api::{self, FetchError, Fetched};
 use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::{Partition, TopicId, TopicName};
 
-use super::Front;
+use super::{FREE_BYTES, Front};
 use crate::connection::stopping;
 use crate::errors;
 use crate::wire::ErrorCode;
@@ -16,8 +18,6 @@ use crate::wire::produce::TopicRef;
 
 /// A reply has at most so many bytes of records, whatever is asked for (Apache Kafka's `fetch.max.bytes`).
 const MAX_BYTES: usize = 55 << 20;
-/// So much a reply may have when the memory for replies is used up; the broker never withholds a first batch.
-const FREE_BYTES: usize = 64 << 10;
 /// Nobody waits longer for records, whatever is asked for: a client that is gone has to be noticed some time.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -31,7 +31,8 @@ pub(super) async fn answer<'a>(
     if !matches!(request.session_epoch, -1 | 0) {
         return (FetchResponse { error: ErrorCode::FetchSessionIdNotFound, topics: Vec::new() }, None);
     }
-    let (asked, refused) = plan(&front.broker, version, request).await;
+    let wishes = wishes(request);
+    let (asked, refused) = plan(&front.broker, version, &wishes).await;
     // Bad news does not wait for good ones.
     let max_wait = if refused.iter().any(Option::is_some) { 0 } else { request.max_wait_ms.max(0) as u64 };
     let wanted = asked.iter().map(|partition| partition.max_bytes).fold(0, usize::saturating_add);
@@ -45,7 +46,30 @@ pub(super) async fn answer<'a>(
         },
     )
     .await;
-    (FetchResponse { error: ErrorCode::None, topics: describe(request, refused, results, version) }, permit)
+    (FetchResponse { error: ErrorCode::None, topics: describe(&wishes, refused, results, version) }, permit)
+}
+
+type Wish<'a> = (TopicRef<'a>, FetchPartition);
+
+/// Every partition once: where it is first named, and as it is last asked for, as Apache Kafka has it.
+fn wishes<'a>(request: &FetchRequest<'a>) -> Vec<Wish<'a>> {
+    let (mut wishes, mut places) = (Vec::new(), HashMap::new());
+    for topic in request.topics {
+        for partition in topic.partitions {
+            match places.entry((topic.topic, partition.index)) {
+                Entry::Occupied(place) => wishes[*place.get()] = (topic.topic, partition),
+                Entry::Vacant(place) => {
+                    place.insert(wishes.len());
+                    wishes.push((topic.topic, partition));
+                }
+            }
+        }
+    }
+    wishes
+}
+
+fn of_one_topic(a: &Wish<'_>, b: &Wish<'_>) -> bool {
+    a.0 == b.0
 }
 
 type Results = Vec<Result<Fetched, FetchError>>;
@@ -97,7 +121,7 @@ async fn wait(front: &Front, request: api::FetchRequest) -> Results {
 }
 
 fn describe<'a>(
-    request: &FetchRequest<'a>,
+    wishes: &[Wish<'a>],
     refused: Vec<Option<ErrorCode>>,
     results: Results,
     version: i16,
@@ -107,9 +131,9 @@ fn describe<'a>(
         Some(code) => failed(index, code),
         None => fetched(index, results.next(), version),
     };
-    let topics = request.topics.iter().map(|topic| FetchResponseTopic {
-        topic: topic.topic,
-        partitions: topic.partitions.iter().map(|asked| partition(asked.index)).collect(),
+    let topics = wishes.chunk_by(of_one_topic).map(|of_topic| FetchResponseTopic {
+        topic: of_topic[0].0,
+        partitions: of_topic.iter().map(|(_, asked)| partition(asked.index)).collect(),
     });
     topics.collect()
 }
@@ -118,17 +142,17 @@ fn describe<'a>(
 async fn plan(
     broker: &Broker,
     version: i16,
-    request: &FetchRequest<'_>,
+    wishes: &[Wish<'_>],
 ) -> (Vec<api::FetchPartition>, Vec<Option<ErrorCode>>) {
     let (mut asked, mut refused) = (Vec::new(), Vec::new());
-    for topic in request.topics {
-        let found = find(broker, version, topic.topic).await;
-        for partition in topic.partitions {
-            let checked = found.and_then(|id| check_epoch(partition).map(|()| id));
+    for of_topic in wishes.chunk_by(of_one_topic) {
+        let found = find(broker, version, of_topic[0].0).await;
+        for (_, partition) in of_topic {
+            let checked = found.and_then(|id| check_epoch(*partition).map(|()| id));
             refused.push(checked.err());
             if let Ok(topic) = checked {
                 let max_bytes = partition.max_bytes.max(0) as usize;
-                let FetchPartition { index, offset, .. } = partition;
+                let FetchPartition { index, offset, .. } = *partition;
                 asked.push(api::FetchPartition { topic, partition: Partition(index), offset, max_bytes });
             }
         }

@@ -1,5 +1,7 @@
 //! ListOffsets, with those of Kafka's special times that mean something where nothing is tiered.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use lakebed_broker::Broker;
 use lakebed_broker::api::{FetchError, ListedOffset, OffsetSpec};
@@ -22,18 +24,46 @@ const LATEST_TIERED: i64 = -5;
 
 /// Look-ups of one request that run at once.
 const AT_ONCE: usize = 64;
+/// What one look-up by time reads at once: an entry of the index ends here.
+const ENTRY_BYTES: usize = 1 << 20;
+/// What a partition takes while it is answered, and in the answer; and a topic besides its name.
+const PARTITION_BYTES: usize = 192;
+const TOPIC_BYTES: usize = 96;
+
+/// What answering a request of `size` bytes takes at most.
+pub(super) fn most_bytes(request: &ListOffsetsRequest<'_>, size: usize) -> usize {
+    let partitions = || request.topics.iter().flat_map(|topic| topic.partitions.iter());
+    let by_time = partitions().filter(|p| p.timestamp >= 0 || p.timestamp == MAX_TIMESTAMP).count();
+    size + request.topics.len() * TOPIC_BYTES
+        + partitions().count() * PARTITION_BYTES
+        + by_time.min(AT_ONCE) * ENTRY_BYTES
+}
 
 pub(super) async fn answer(broker: &Broker, request: &ListOffsetsRequest<'_>, version: i16, w: &mut Writer) {
+    let mut times = HashMap::new();
+    for topic in request.topics {
+        for partition in topic.partitions {
+            *times.entry((topic.name, partition.index)).or_insert(0u32) += 1;
+        }
+    }
     let mut topics = Vec::new();
     for topic in request.topics {
         let found = find(broker, topic.name).await;
-        let asked: Vec<_> = topic.partitions.iter().collect();
+        // Said once of a partition that stands there several times.
+        let asked = topic.partitions.iter().filter_map(|partition| {
+            let times = times.remove(&(topic.name, partition.index))?;
+            let found = if times == 1 { found } else { Err(ErrorCode::InvalidRequest) };
+            Some((partition, found))
+        });
+        let asked: Vec<_> = asked.collect();
         let mut partitions = Vec::new();
         for some in asked.chunks(AT_ONCE) {
-            let listed = some.iter().map(|partition| one(broker, found, *partition, version));
+            let listed = some.iter().map(|(partition, found)| one(broker, *found, *partition, version));
             partitions.extend(join_all(listed).await);
         }
-        topics.push(ListOffsetsResponseTopic { name: topic.name, partitions });
+        if !partitions.is_empty() {
+            topics.push(ListOffsetsResponseTopic { name: topic.name, partitions });
+        }
     }
     encode_response(w, &topics);
 }

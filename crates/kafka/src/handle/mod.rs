@@ -11,12 +11,15 @@ mod topics;
 use std::net::SocketAddr;
 
 use futures_util::FutureExt;
-use lakebed_broker::{Broker, MemoryBudget, Producer};
+use lakebed_broker::{Broker, MemoryBudget, MemoryPermit, Producer};
 use tokio::sync::watch;
 
 use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Started};
 use crate::metrics::KafkaMetrics;
 use crate::wire::{ApiKey, DecodeError, ErrorCode, Request, RequestHeader, Writer, api_versions};
+
+/// A reply of so many bytes needs no permit, and one to Fetch may have as many when the memory for replies is used up.
+const FREE_BYTES: usize = 64 << 10;
 
 /// What one connection needs to have its requests answered.
 pub(crate) struct Session {
@@ -31,9 +34,17 @@ pub(crate) struct Session {
 pub(crate) struct Front {
     pub broker: Broker,
     pub metrics: KafkaMetrics,
-    /// What replies to Fetch may take together: apart from what requests may, so that readers do not hold up producers.
+    /// What replies may take together: apart from what requests may, so that readers do not hold up producers.
     pub replies: MemoryBudget,
     pub shutdown: watch::Receiver<bool>,
+}
+
+impl Front {
+    /// Memory for a reply and what it is made of, to be held until it is written. Replies are written or their connection
+    /// ends, so this comes to an end; nobody who waits here holds memory of this budget.
+    async fn room_for(&self, bytes: usize) -> Option<MemoryPermit> {
+        if bytes > FREE_BYTES { Some(self.replies.acquire(bytes).await) } else { None }
+    }
 }
 
 impl Session {
@@ -126,7 +137,7 @@ async fn answer(front: Front, request: Admitted) -> Outcome {
             response.encode(&mut w);
             (w, permit)
         }
-        Ok(request) => (answer_decoded(&front.broker, call, request).await, None),
+        Ok(request) => answer_decoded(&front, call, request, body.len()).await,
         Err(e) => return Outcome::Close(call.malformed(e)),
     };
     let reply = w.finish();
@@ -135,22 +146,36 @@ async fn answer(front: Front, request: Admitted) -> Outcome {
     Outcome::Reply(reply, permit)
 }
 
-async fn answer_decoded(broker: &Broker, call: Call, request: Request<'_>) -> Writer {
-    let mut w = call.reply();
+async fn answer_decoded(
+    front: &Front,
+    call: Call,
+    request: Request<'_>,
+    size: usize,
+) -> (Writer, Option<MemoryPermit>) {
+    let (broker, mut w, mut permit) = (&front.broker, call.reply(), None);
     match request {
         Request::ApiVersions(r) => {
             tracing::debug!(name = r.client_software_name, version = r.client_software_version, "client software");
             api_versions::encode_response(&mut w, ErrorCode::None);
         }
-        Request::ListOffsets(r) => list_offsets::answer(broker, &r, call.version, &mut w).await,
-        Request::Metadata(r) => metadata::answer(broker, &r, &mut w).await,
-        Request::CreateTopics(r) => topics::create(broker, &r, &mut w).await,
-        Request::DeleteTopics(r) => topics::delete(broker, &r, &mut w).await,
+        Request::ListOffsets(r) => {
+            permit = front.room_for(list_offsets::most_bytes(&r, size)).await;
+            list_offsets::answer(broker, &r, call.version, &mut w).await;
+        }
+        Request::Metadata(r) => permit = metadata::answer(front, &r, &mut w).await,
+        Request::CreateTopics(r) => {
+            permit = front.room_for(topics::most_bytes(r.topics.len(), size)).await;
+            topics::create(broker, &r, &mut w).await;
+        }
+        Request::DeleteTopics(r) => {
+            permit = front.room_for(topics::most_bytes(r.topics.len(), size)).await;
+            topics::delete(broker, &r, &mut w).await;
+        }
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
         Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
         Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
     }
-    w
+    (w, permit)
 }
 
 impl Admitted {

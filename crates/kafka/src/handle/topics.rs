@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lakebed_broker::Broker;
 use lakebed_broker::api::{NewTopic, TimestampType, TopicConfig, TopicInfo, Unavailable};
 use lakebed_record::{TopicId, TopicName};
+use tokio::time::Instant;
 
 use crate::errors;
 use crate::wire::create_topics::{self, ConfigSource, CreatableTopic, CreateTopicsRequest, CreatedTopic, TopicSetting};
@@ -14,7 +16,15 @@ use crate::wire::{ErrorCode, Writer};
 
 /// How many copies there are is the object store's affair.
 const REPLICATION_FACTOR: i16 = 1;
+/// Topics of one request that are created or deleted at once.
+const AT_ONCE: usize = 64;
+/// What a topic takes while it is answered, and in the answer, besides what the request says.
+const TOPIC_BYTES: usize = 1536;
 
+/// A topic as a request names it, and what it is.
+type ToDelete<'a> = (DeletableTopic<'a>, Result<TopicInfo, Refused>);
+
+#[derive(Clone)]
 struct Refused {
     code: ErrorCode,
     message: Option<String>,
@@ -24,43 +34,64 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> 
     Err(Refused { code, message: Some(message.into()) })
 }
 
+/// What answering about so many topics takes at most, in a request of `size` bytes: messages may repeat what it says.
+pub(super) fn most_bytes(topics: usize, size: usize) -> usize {
+    2 * size + topics * TOPIC_BYTES
+}
+
+/// Until when a request waits; none if it does not say.
+#[derive(Clone, Copy)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn of(timeout_ms: i32) -> Self {
+        let timeout = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0);
+        Self(timeout.map(|ms| Instant::now() + Duration::from_millis(ms)))
+    }
+
+    /// What was begun goes on: giving up only means not to wait for it. After the deadline nothing is begun.
+    async fn within<T>(self, doing: impl Future<Output = T>) -> Option<T> {
+        match self.0 {
+            Some(deadline) if deadline <= Instant::now() => None,
+            Some(deadline) => tokio::time::timeout_at(deadline, doing).await.ok(),
+            None => Some(doing.await),
+        }
+    }
+}
+
 pub(super) async fn create(broker: &Broker, request: &CreateTopicsRequest<'_>, w: &mut Writer) {
+    let deadline = Deadline::of(request.timeout_ms);
     let mut times = HashMap::new();
     for topic in request.topics {
         *times.entry(topic.name).or_insert(0u32) += 1;
     }
+    // Said once of a name that stands there several times.
+    let asked: Vec<_> = request.topics.iter().filter_map(|topic| Some((times.remove(topic.name)?, topic))).collect();
     let mut created = Vec::new();
-    for topic in request.topics {
-        // Said once of a name that stands there several times.
-        let Some(times) = times.remove(topic.name) else { continue };
-        let result = match times {
-            1 => create_one(broker, request, &topic).await,
-            _ => refuse(ErrorCode::InvalidRequest, "the request names this topic more than once"),
-        };
-        created.push(describe(&topic, result, request.validate_only));
+    for some in asked.chunks(AT_ONCE) {
+        let doing = some.iter().map(async |(times, topic)| {
+            let result = match times {
+                1 => create_one(broker, request.validate_only, topic, deadline).await,
+                _ => refuse(ErrorCode::InvalidRequest, "the request names this topic more than once"),
+            };
+            describe(topic, result, request.validate_only)
+        });
+        created.extend(join_all(doing).await);
     }
     create_topics::encode_response(w, &created);
 }
 
 async fn create_one(
     broker: &Broker,
-    request: &CreateTopicsRequest<'_>,
+    validate_only: bool,
     topic: &CreatableTopic<'_>,
+    deadline: Deadline,
 ) -> Result<TopicInfo, Refused> {
     let new = new_topic(topic)?;
-    let creating = broker.create_topic(new, request.validate_only);
-    match within(request.timeout_ms, creating).await {
+    match deadline.within(broker.create_topic(new, validate_only)).await {
         Some(Ok(topic)) => Ok(topic),
         Some(Err(error)) => Err(Refused { code: errors::create_topic(&error), message: Some(error.to_string()) }),
         None => refuse(ErrorCode::RequestTimedOut, "not known to be created in time; it may still appear"),
-    }
-}
-
-/// What was begun goes on: giving up only means not to wait for it.
-async fn within<T>(timeout_ms: i32, doing: impl Future<Output = T>) -> Option<T> {
-    match u64::try_from(timeout_ms) {
-        Ok(ms) if ms > 0 => tokio::time::timeout(Duration::from_millis(ms), doing).await.ok(),
-        _ => Some(doing.await),
     }
 }
 
@@ -149,30 +180,80 @@ fn settings(config: &TopicConfig, asked: &CreatableTopic<'_>) -> Vec<TopicSettin
 }
 
 pub(super) async fn delete(broker: &Broker, request: &DeleteTopicsRequest<'_>, w: &mut Writer) {
-    let mut deleted = Vec::new();
-    let mut names = Vec::new();
+    let deadline = Deadline::of(request.timeout_ms);
+    let mut times = HashMap::new();
     for topic in request.topics {
-        let result = delete_one(broker, topic, request.timeout_ms).await;
-        names.push(result.as_ref().ok().map(|topic| topic.name.clone()));
-        deleted.push((topic, result));
+        *times.entry((topic.name, topic.id)).or_insert(0u32) += 1;
     }
-    let responses: Vec<_> = deleted
-        .iter()
-        .zip(&names)
-        .map(|((asked, result), name)| DeletedTopic {
-            name: asked.name.or(name.as_ref().map(TopicName::as_str)),
-            id: result.as_ref().map_or(asked.id, |topic| topic.id),
-            error: result.as_ref().err().map_or(ErrorCode::None, |refused| refused.code),
-            error_message: result.as_ref().err().and_then(|refused| refused.message.clone()),
-        })
-        .collect();
-    delete_topics::encode_response(w, &responses);
+    // Said once of a name or id that stands there several times.
+    let asked = request.topics.iter().filter_map(|topic| Some((times.remove(&(topic.name, topic.id))?, topic)));
+    let asked: Vec<_> = asked.collect();
+    let mut found = Vec::new();
+    for some in asked.chunks(AT_ONCE) {
+        let looking =
+            some.iter().map(async |(times, topic)| (*topic, find_once(broker, *times, *topic, deadline).await));
+        found.extend(join_all(looking).await);
+    }
+    refuse_name_and_id(&mut found);
+    let mut deleted = Vec::new();
+    for some in found.chunks(AT_ONCE) {
+        let deleting = some.iter().map(async |(_, found)| match found {
+            Ok(topic) => delete_one(broker, topic, deadline).await,
+            Err(refused) => Err(refused.clone()),
+        });
+        deleted.extend(join_all(deleting).await);
+    }
+    let responses = found.iter().zip(deleted).map(|((asked, found), deleted)| answer(asked, found, deleted));
+    delete_topics::encode_response(w, &responses.collect::<Vec<_>>());
 }
 
-async fn delete_one(broker: &Broker, asked: DeletableTopic<'_>, timeout_ms: i32) -> Result<TopicInfo, Refused> {
-    let topic = find(broker, asked).await?;
-    match within(timeout_ms, broker.delete_topic(topic.id)).await {
-        Some(Ok(())) => Ok(topic),
+async fn find_once(
+    broker: &Broker,
+    times: u32,
+    asked: DeletableTopic<'_>,
+    deadline: Deadline,
+) -> Result<TopicInfo, Refused> {
+    if times > 1 {
+        return refuse(ErrorCode::InvalidRequest, "the request names this topic more than once");
+    }
+    let found = deadline.within(find(broker, asked)).await;
+    found.unwrap_or_else(|| refuse(ErrorCode::RequestTimedOut, "not looked up in time; it is not deleted"))
+}
+
+/// A topic that is named by its name and by its id is not deleted.
+fn refuse_name_and_id(found: &mut [ToDelete<'_>]) {
+    let mut times = HashMap::new();
+    for topic in found.iter().filter_map(|(_, found)| found.as_ref().ok()) {
+        *times.entry(topic.id).or_insert(0u32) += 1;
+    }
+    for (_, found) in found {
+        if found.as_ref().is_ok_and(|topic| times.get(&topic.id).is_some_and(|times| *times > 1)) {
+            *found = refuse(ErrorCode::InvalidRequest, "the request names this topic by its name and by its id");
+        }
+    }
+}
+
+fn answer<'a>(
+    asked: &DeletableTopic<'a>,
+    found: &'a Result<TopicInfo, Refused>,
+    deleted: Result<(), Refused>,
+) -> DeletedTopic<'a> {
+    let topic = found.as_ref().ok().filter(|_| deleted.is_ok());
+    let (error, error_message) = match deleted {
+        Ok(()) => (ErrorCode::None, None),
+        Err(refused) => (refused.code, refused.message),
+    };
+    DeletedTopic {
+        name: asked.name.or(topic.map(|topic| topic.name.as_str())),
+        id: topic.map_or(asked.id, |topic| topic.id),
+        error,
+        error_message,
+    }
+}
+
+async fn delete_one(broker: &Broker, topic: &TopicInfo, deadline: Deadline) -> Result<(), Refused> {
+    match deadline.within(broker.delete_topic(topic.id)).await {
+        Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(Refused { code: errors::delete_topic(&error), message: Some(error.to_string()) }),
         None => refuse(ErrorCode::RequestTimedOut, "not known to be deleted in time; it may still go"),
     }

@@ -21,7 +21,7 @@ pub struct ProduceTopic<'a> {
 }
 
 /// How a request names a topic, and so how the answer has to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TopicRef<'a> {
     Name(&'a str),
     Id(TopicId),

@@ -9,6 +9,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, Request};
 use lakebed_broker::{Broker, BrokerConfig, FlushProfile};
 use lakebed_kafka::{KafkaConfig, serve};
 use lakebed_record::batch::BatchBuilder;
+use lakebed_store::Store;
 use lakebed_store::env::Env;
 use lakebed_store::memory::MemoryStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +29,10 @@ pub async fn node() -> Node {
 
 pub async fn node_with(change: impl FnOnce(&mut BrokerConfig)) -> Node {
     let env = Env::system();
-    let store = Arc::new(MemoryStore::new(&env));
+    node_on(Arc::new(MemoryStore::new(&env)), env, change).await
+}
+
+pub async fn node_on(store: Arc<dyn Store>, env: Env, change: impl FnOnce(&mut BrokerConfig)) -> Node {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut config = BrokerConfig::new("broker.example", 4711, 64 << 20);

@@ -188,3 +188,44 @@ async fn those_who_wait_take_no_memory_from_those_who_read() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(read(&fetch(&mut client, 12, &from("t", 0)).await).len(), 10);
 }
+
+#[tokio::test]
+async fn a_partition_asked_for_twice_is_fetched_once() {
+    let node = node().await;
+    let mut client = node.client().await;
+    let id = filled(&mut client).await;
+    let partition = |index: i32, offset| {
+        let partition = FetchPartition::default().with_partition(index).with_fetch_offset(offset);
+        partition.with_partition_max_bytes(1 << 20)
+    };
+    let mut request = from_id(id, 0);
+    request.topics[0].partitions = vec![partition(0, 0), partition(7, 0), partition(0, 2)];
+    // The same topic again, and one without partitions.
+    request.topics.push(from_id(id, 0).topics.remove(0).with_partitions(vec![partition(7, 1), partition(8, 0)]));
+    request.topics.push(from_id(Uuid::from_u128(1), 0).topics.remove(0).with_partitions(Vec::new()));
+    let answer = client.ask(15, &request).await;
+    assert_eq!(answer.responses.len(), 1);
+    let partitions = &answer.responses[0].partitions;
+    let codes: Vec<_> = partitions.iter().map(|p| (p.partition_index, p.error_code)).collect();
+    assert_eq!(codes, [(0, 0), (7, 3), (8, 3)]);
+    assert_eq!(read(&partitions[0])[0].0, 2, "the last wish counts");
+}
+
+#[tokio::test]
+async fn offsets_of_a_partition_asked_for_twice_are_refused_once() {
+    let node = node().await;
+    let mut client = node.client().await;
+    filled(&mut client).await;
+    let partition =
+        |index, timestamp| ListOffsetsPartition::default().with_partition_index(index).with_timestamp(timestamp);
+    let topic = |partitions| ListOffsetsTopic::default().with_name(TopicName("t".into())).with_partitions(partitions);
+    let one = topic(vec![partition(0, -1), partition(3, -1), partition(3, -2)]);
+    let request = ListOffsetsRequest::default().with_topics(vec![one.clone()]);
+    let listed = |answer: ListOffsetsResponse| -> Vec<_> {
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|p| (p.partition_index, p.error_code, p.offset)).collect()
+    };
+    assert_eq!(listed(client.ask(7, &request).await), [(0, 0, 4), (3, 42, -1)]);
+    let request = ListOffsetsRequest::default().with_topics(vec![one, topic(vec![partition(0, -2)])]);
+    assert_eq!(listed(client.ask(7, &request).await), [(0, 42, -1), (3, 42, -1)]);
+}

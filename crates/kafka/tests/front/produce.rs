@@ -141,3 +141,13 @@ async fn acks_0_gets_no_reply_and_an_error_ends_the_connection() {
     client.send(9, &to("t", vec![(5, Some(batch(&["x"])))]).with_acks(0)).await;
     assert_eq!(client.frame().await, None);
 }
+
+#[tokio::test]
+async fn a_partition_named_twice_gets_both_batches_and_two_answers() {
+    let node = node().await;
+    let mut client = node.client().await;
+    topic(&mut client, "t").await;
+    let answer = client.ask(9, &to("t", vec![(0, Some(batch(&["x", "y"]))), (0, Some(batch(&["z"])))])).await;
+    let answered = &answer.responses[0].partition_responses;
+    assert_eq!(answered.iter().map(|p| (p.error_code, p.base_offset)).collect::<Vec<_>>(), [(0, 0), (0, 2)]);
+}

@@ -69,6 +69,23 @@ async fn malformed_requests_close_the_connection() {
 }
 
 #[tokio::test]
+async fn what_ends_a_connection_takes_no_answer_that_was_due() {
+    let node = node().await;
+    let ask = |id: u8| [&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, id][..], &[0xff; 2]].concat();
+    let last: [&[u8]; 3] =
+        [&[0, 0, 0, 1, 9], &header(0, 14), &[0, 0, 0, 12, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff]];
+    for last in last {
+        // What is not read any more must not take answers with it either.
+        let bytes = [ask(1), ask(2), last.to_vec(), vec![0xee; 300_000]].concat();
+        let mut client = raw(&node, &bytes).await;
+        for id in [1, 2] {
+            assert_eq!(client.frame().await.unwrap().get_i32(), id);
+        }
+        assert_eq!(client.frame().await, None);
+    }
+}
+
+#[tokio::test]
 async fn http_is_told_where_to_go() {
     let node = node().await;
     let mut client = raw(&node, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;

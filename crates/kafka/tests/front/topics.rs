@@ -1,5 +1,8 @@
 //! Metadata, CreateTopics, DeleteTopics.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
@@ -8,9 +11,13 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::*;
+use lakebed_store::env::Env;
+use lakebed_store::memory::MemoryStore;
+use lakebed_store::profile::{Profile, Profiled};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::client::{Client, node, node_with};
+use crate::client::{Client, node, node_on, node_with};
 
 fn named(name: &str) -> MetadataRequestTopic {
     MetadataRequestTopic::default().with_name(Some(TopicName(name.to_owned().into())))
@@ -161,16 +168,91 @@ async fn deleting_topics() {
         let answer = client.ask(version, &DeleteTopicsRequest::default().with_topic_names(names)).await;
         assert_eq!(answer.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), [0, 3], "version {version}");
     }
-    let id = create(&mut client, 7, new("t")).await.topic_id;
+    let (t, u) = (create(&mut client, 7, new("t")).await.topic_id, create(&mut client, 7, new("u")).await.topic_id);
     let state = DeleteTopicState::default;
+    let named = |name: &'static str| state().with_name(Some(TopicName(name.into())));
     let topics = vec![
-        state().with_topic_id(id).with_name(Some(TopicName("t".into()))),
+        named("t").with_topic_id(t),
         state().with_topic_id(Uuid::from_u128(9)),
-        state().with_topic_id(id),
-        state().with_name(Some(TopicName("t".into()))),
+        state().with_topic_id(t),
+        named("u"),
     ];
     let answer = client.ask(6, &DeleteTopicsRequest::default().with_topics(topics)).await;
-    assert_eq!(answer.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), [42, 100, 0, 3]);
-    assert_eq!(answer.responses[2].name.as_ref().unwrap().as_str(), "t");
+    assert_eq!(answer.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), [42, 100, 0, 0]);
+    assert_eq!((answer.responses[2].name.as_ref().unwrap().as_str(), answer.responses[3].topic_id), ("t", u));
     assert!(metadata(&mut client, 12, None).await.topics.is_empty());
+}
+
+#[tokio::test]
+async fn a_topic_named_twice_is_not_deleted() {
+    let node = node().await;
+    let mut client = node.client().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        ids.push(create(&mut client, 7, new(name)).await.topic_id);
+    }
+    let state = DeleteTopicState::default;
+    let named = |name: &'static str| state().with_name(Some(TopicName(name.into())));
+    let topics = vec![
+        named("a"),
+        named("b"),
+        named("a"),
+        state().with_topic_id(ids[2]),
+        state().with_topic_id(ids[2]),
+        state().with_topic_id(ids[3]),
+        named("d"),
+    ];
+    let answer = client.ask(6, &DeleteTopicsRequest::default().with_topics(topics)).await;
+    assert_eq!(answer.responses.iter().map(|r| r.error_code).collect::<Vec<_>>(), [42, 0, 42, 42, 42]);
+    assert_eq!(names(&metadata(&mut client, 12, None).await.topics), ["a", "c", "d"]);
+}
+
+#[tokio::test]
+async fn many_topics_at_once_keep_their_order() {
+    let node = node().await;
+    let mut client = node.client().await;
+    let name = |n: usize| format!("t{n:03}");
+    let topics = (0..300).map(|n| new(&if n == 70 { "not a name".to_owned() } else { name(n) })).collect();
+    let answer = client.ask(7, &CreateTopicsRequest::default().with_topics(topics)).await;
+    for (n, topic) in answer.topics.iter().enumerate() {
+        assert_eq!(topic.error_code, if n == 70 { 17 } else { 0 });
+        assert!(n == 70 || topic.name.as_str() == name(n));
+    }
+    let names = (0..300).map(|n| TopicName(name(n).into())).collect();
+    let answer = client.ask(5, &DeleteTopicsRequest::default().with_topic_names(names)).await;
+    for (n, topic) in answer.responses.iter().enumerate() {
+        assert_eq!(
+            (topic.error_code, topic.name.as_ref().unwrap().as_str()),
+            (if n == 70 { 3 } else { 0 }, name(n).as_str())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_time_out_for_all_its_topics() {
+    let env = Env::system();
+    let store = Profiled::new(Arc::new(MemoryStore::new(&env)), Profile::S3Standard, &env);
+    let node = node_on(Arc::new(store), env, |_| {}).await;
+    let mut client = node.client().await;
+    let begun = Instant::now();
+    let topics = (0..200).map(|n| new(&format!("t{n}"))).collect();
+    let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(20);
+    let answer = client.ask(7, &request).await;
+    assert_eq!(answer.topics.len(), 200);
+    assert!(answer.topics.iter().skip(64).all(|topic| topic.error_code == 7), "not begun after the time-out");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn large_answers_wait_for_memory() {
+    let node = node_with(|config| config.memory_budget = 8 << 20).await;
+    let mut client = node.client().await;
+    let created = create(&mut client, 7, new("wide").with_num_partitions(10_000)).await;
+    assert_eq!(created.error_code, 0);
+    for version in [0, 1, 7, 12, 13] {
+        let asked = Some(vec![named("wide")]);
+        assert_eq!(metadata(&mut client, version, asked).await.topics[0].partitions.len(), 10_000);
+        let all = if version == 0 { Some(Vec::new()) } else { None };
+        assert_eq!(metadata(&mut client, version, all).await.topics[0].partitions.len(), 10_000);
+    }
 }
