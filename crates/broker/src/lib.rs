@@ -21,4 +21,4 @@ pub use health::Status;
 pub use lakebed_manifest::OpenError;
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use metrics::Metrics;
-pub use produce::Producer;
+pub use produce::{Frame, Producer};

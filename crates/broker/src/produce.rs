@@ -14,6 +14,7 @@ use crate::api::{Append, AppendError, Appended, TimestampType, TopicConfig, Topi
 use crate::flush::assemble::Batch;
 use crate::flush::connection::Connection;
 use crate::flush::request::{Ended, Request};
+use crate::memory::MemoryPermit;
 use crate::metrics::Stage;
 
 /// No timestamp was given for a record.
@@ -34,10 +35,21 @@ impl Producer {
         Producer { broker, connection: Arc::new(connection) }
     }
 
-    /// Checks and queues the batches inside this call. The future gives one result per batch, in their order, as soon as
-    /// all are stored and applied, or after `timeout`; dropping it does not take the batches back.
+    /// As [`Producer::append_from`], for batches that are not part of a larger piece of memory.
     pub fn append(
         &mut self,
+        appends: Vec<Append>,
+        timeout: Duration,
+    ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
+        self.append_from(Frame::default(), appends, timeout)
+    }
+
+    /// Checks and queues the batches, slices of `frame`, inside this call. The future gives one result per batch, in their
+    /// order, as soon as all are stored and applied, or after `timeout`. Dropping it does not take the batches back; those
+    /// not in a group at the end of `timeout`, or a minute after this producer is dropped, will never be stored.
+    pub fn append_from(
+        &mut self,
+        frame: Frame,
         appends: Vec<Append>,
         timeout: Duration,
     ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
@@ -50,30 +62,26 @@ impl Producer {
         let checked: Vec<_> = appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
         let queued = broker.env().clock.monotonic();
         broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
-        let (request, answer) = Request::new(checked.iter().map(|c| c.as_ref().err().cloned()));
-        let accepted = checked.into_iter().enumerate().filter_map(|(index, c)| Some((index, c.ok()?)));
-        let batches: Vec<_> = accepted
-            .map(|(index, c)| Batch {
-                request: Arc::clone(&request),
-                index,
-                connection: Arc::clone(&self.connection),
-                partition: c.partition,
-                bytes: c.bytes,
-                crc: c.crc,
-                meta: c.meta,
-                log_append_time: c.log_append_time,
-                queued,
-            })
-            .collect();
+        let accepted: usize = checked.iter().flatten().map(|c| c.bytes.len()).sum();
+        let refusals = checked.iter().map(|c| c.as_ref().err().cloned());
+        let (request, answer) = Request::new(refusals, now.saturating_add(timeout), frame.memory);
+        let batch = |(index, checked): (usize, Result<Checked, _>)| {
+            let Checked { partition, bytes, crc, meta, log_append_time } = checked.ok()?;
+            let bytes = if accepted < frame.len / 2 { Bytes::copy_from_slice(&bytes) } else { bytes };
+            let (request, connection) = (Arc::clone(&request), Arc::clone(&self.connection));
+            Some(Batch { request, index, connection, partition, bytes, crc, meta, log_append_time, queued })
+        };
+        let batches: Vec<_> = checked.into_iter().enumerate().filter_map(batch).collect();
+        drop(request);
         if !batches.is_empty() {
             broker.stream().push(batches);
         }
         let under_way = UnderWay { connection: Arc::clone(&self.connection), broker: broker.clone() };
         async move {
             let _under_way = under_way;
-            let (outcomes, ended) = answer.wait(broker.env(), timeout).await;
+            let (outcomes, ended) = answer.wait(broker.env()).await;
             if ended == Ended::Expired {
-                broker.stream().drop_expired();
+                broker.stream().some_expired();
             }
             broker.metrics().stage(Stage::Total, broker.env().clock.monotonic().saturating_sub(now));
             outcomes
@@ -101,6 +109,16 @@ impl Producer {
     }
 }
 
+/// The piece of memory that the batches of one call are slices of: a slice that is kept keeps all of it.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// Its bytes. Where the accepted batches are less than half of them, they are copied.
+    pub len: usize,
+    /// What was taken of the budget for it: given back when no batch is on its way any more, which may be long after the
+    /// answer.
+    pub memory: Option<MemoryPermit>,
+}
+
 /// A request without an answer.
 struct UnderWay {
     connection: Arc<Connection>,
@@ -115,7 +133,7 @@ impl Drop for UnderWay {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.broker.stream().forget(self.connection.id);
+        self.broker.stream().forget(&self.connection);
     }
 }
 

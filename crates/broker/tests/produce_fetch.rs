@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lakebed_broker::api::*;
+use lakebed_broker::{Broker, BrokerConfig, Frame};
 use lakebed_record::batch::BatchBuilder;
 use lakebed_record::{Partition, TopicPartition};
 use lakebed_store::Store;
@@ -225,6 +226,76 @@ async fn while_the_store_is_away_requests_time_out_and_what_was_dropped_never_ap
     let numbers: Vec<_> = records.iter().map(|(_, v)| u32::from_be_bytes(v[..4].try_into().unwrap())).collect();
     assert!(numbers == [99] || numbers == [77, 99], "{numbers:?}");
     broker.shutdown().await;
+}
+
+/// A frame of so many bytes with its share of the budget.
+async fn frame(broker: &Broker, len: usize) -> Frame {
+    Frame { len, memory: Some(broker.memory().acquire(len).await) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_given_back_with_the_bytes_and_not_with_the_answer() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    store.faults.lock().away = true;
+    let mut producer = broker.producer();
+    let from = frame(&broker, 100_000).await;
+    let told = producer.append_from(from, vec![append(t.id, 0, numbered(1, 99_000))], 1000 * MS).await;
+    assert_eq!(told, [Err(AppendError::TimedOutUnderWay)]);
+    // What is not in a group is let go of, so also its memory: here a segment that cannot be stored.
+    let from = frame(&broker, 3_000_000).await;
+    let large = (0..3).map(|n| append(t.id, 0, numbered(n, 900_000))).collect();
+    let told = producer.append_from(from, large, 1000 * MS).await;
+    assert_eq!(told, [const { Err(AppendError::TimedOut) }; 3]);
+    tokio::time::sleep(5000 * MS).await;
+    assert_eq!(broker.memory().used(), 100_000);
+    store.faults.lock().away = false;
+    tokio::time::sleep(5000 * MS).await;
+    assert_eq!(broker.memory().used(), 0);
+    assert_eq!(read_all(&broker, t.id, 0, 0).await.len(), 1);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_batches_keep_no_memory() {
+    let broker = open(bucket(), 1, config()).await;
+    let from = frame(&broker, 100_000).await;
+    let unknown = vec![append(lakebed_record::TopicId(77), 0, numbered(1, 99_000))];
+    let told = broker.producer().append_from(from, unknown, PATIENCE).await;
+    assert_eq!(told, [Err(AppendError::UnknownPartition)]);
+    assert_eq!(broker.memory().used(), 0);
+    broker.shutdown().await;
+}
+
+/// More than may be under way: the rest waits in the queue. Returns how many were stored once the store is back.
+async fn behind_a_stuck_flush(timeout: Duration, orphaned: Duration) -> usize {
+    let store = bucket();
+    let broker = open(store.clone(), 1, BrokerConfig { cache_bytes: 0, memory_budget: 400_000, ..config() }).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    store.faults.lock().away = true;
+    let mut producer = broker.producer();
+    for n in 0..8 {
+        drop(producer.append(vec![append(t.id, 0, numbered(n, 100_000))], timeout));
+        tokio::time::sleep(200 * MS).await;
+    }
+    assert!(broker.render_metrics().contains("lakebed_produce_pending_bytes 40"), "four wait");
+    drop(producer);
+    tokio::time::sleep(orphaned).await;
+    store.faults.lock().away = false;
+    tokio::time::sleep(10_000 * MS).await;
+    let stored = read_all(&broker, t.id, 0, 0).await.len();
+    broker.shutdown().await;
+    stored
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_does_not_wait_for_ever() {
+    assert_eq!(behind_a_stuck_flush(PATIENCE, 5000 * MS).await, 8);
+    assert_eq!(behind_a_stuck_flush(PATIENCE, 35_000 * MS).await, 4);
+    // A client that asked for an hour, and is gone.
+    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 50_000 * MS).await, 8);
+    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 70_000 * MS).await, 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,9 @@ pub struct Policy {
     put_spacing: Duration,
     max_uploads: usize,
     max_unsettled: usize,
+    /// Records under way, of which not all need be in the memory budget: small requests are free while they wait for their
+    /// answer, and may be answered before their records are settled.
+    max_unsettled_bytes: u64,
 }
 
 impl Policy {
@@ -73,6 +76,7 @@ impl Policy {
                 .map_or(Duration::ZERO, |puts| Duration::from_secs(1) / puts.get()),
             max_uploads: 24,
             max_unsettled: 64,
+            max_unsettled_bytes: config.buffer_bytes() as u64,
         }
     }
 
@@ -166,6 +170,7 @@ pub struct Planner {
     paid_at: Duration,
     uploads: usize,
     unsettled: usize,
+    unsettled_bytes: u64,
     closing: bool,
 }
 
@@ -182,6 +187,7 @@ impl Planner {
             paid_at: Duration::ZERO,
             uploads: 0,
             unsettled: 0,
+            unsettled_bytes: 0,
             closing: false,
         }
     }
@@ -219,10 +225,12 @@ impl Planner {
         self.change(connection, |c| (c.drained, c.window) = (false, Window::Open));
     }
 
-    pub fn started(&mut self, shape: Shape, now: Duration) {
+    /// A flush of so many bytes.
+    pub fn started(&mut self, shape: Shape, bytes: u64, now: Duration) {
         self.last_start = Some((now, shape));
         self.paid_at = self.paid_at.max(now) + self.policy.early_put_spacing * shape.puts();
         self.unsettled += 1;
+        self.unsettled_bytes += bytes;
         if shape == Shape::Segment {
             self.uploads += 1;
         }
@@ -232,8 +240,9 @@ impl Planner {
         self.uploads -= 1;
     }
 
-    pub fn settled(&mut self) {
+    pub fn settled(&mut self, bytes: u64) {
         self.unsettled -= 1;
+        self.unsettled_bytes -= bytes;
     }
 
     pub fn unsettled(&self) -> usize {
@@ -246,13 +255,19 @@ impl Planner {
     }
 
     pub fn decide(&self, now: Duration, commit_p50: Duration) -> Decision {
-        if self.pending == 0 || self.unsettled >= self.policy.max_unsettled || self.uploads >= self.policy.max_uploads {
+        if self.pending == 0 || self.is_full() {
             return Decision::Idle;
         }
         let only_waiting = self.busy == 0;
         let shape = self.shape(only_waiting);
         let (at, reason) = self.due(shape, only_waiting, commit_p50);
         if at > now { Decision::WakeAt(at) } else { Decision::Flush(reason, shape) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsettled >= self.policy.max_unsettled
+            || self.unsettled_bytes >= self.policy.max_unsettled_bytes
+            || self.uploads >= self.policy.max_uploads
     }
 
     fn shape(&self, only_waiting: bool) -> Shape {

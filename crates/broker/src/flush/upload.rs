@@ -62,15 +62,20 @@ pub async fn upload(
 
 async fn next_name(manifest: &Manifest, env: &Env, counter: &AtomicU64, flush: &Assembled) -> Option<SegmentName> {
     let mut pause = FIRST_PAUSE;
+    let fence = manifest.fence();
+    tokio::pin!(fence);
     loop {
-        if let Ok(fence) = manifest.fence().await {
-            let number = counter.fetch_add(1, Ordering::Relaxed);
-            return Some(SegmentName { fence, node: manifest.incarnation(), number });
+        tokio::select! {
+            biased;
+            fence = &mut fence => {
+                let number = counter.fetch_add(1, Ordering::Relaxed);
+                return Some(SegmentName { fence: fence.ok()?, node: manifest.incarnation(), number });
+            }
+            () = env.clock.sleep(pause) => {}
         }
-        if !flush.is_wanted() {
+        if !flush.is_wanted(env.clock.monotonic()) {
             return None;
         }
-        env.clock.sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -92,7 +97,7 @@ async fn put(store: &dyn Store, env: &Env, name: &SegmentName, body: &Body, flus
             },
             Created::Unknown(fault) => tracing::debug!(%key, %fault, "segment not stored, trying again"),
         }
-        if !flush.is_wanted() {
+        if !flush.is_wanted(env.clock.monotonic()) {
             return Put::Unwanted;
         }
         env.clock.sleep(pause).await;
