@@ -11,6 +11,7 @@ mod health;
 mod hedge;
 mod memory;
 mod metrics;
+mod off_worker;
 mod offsets;
 mod produce;
 mod topics;

@@ -16,9 +16,13 @@ use crate::flush::connection::Connection;
 use crate::flush::request::{Ended, Request};
 use crate::memory::MemoryPermit;
 use crate::metrics::Stage;
+use crate::off_worker::off_worker;
 
 /// No timestamp was given for a record.
 const NO_TIMESTAMP: i64 = -1;
+/// A request of so many bytes of batches, or one whose batches decompress to more than so many, takes milliseconds to check.
+const LARGE: usize = 1 << 20;
+const QUICK: u64 = 2 << 20;
 /// Up to this many bytes a CRC is cheaper to compute than to combine.
 const COMBINE_FROM: usize = 4 << 10;
 /// Bytes of a batch before those that its own CRC covers.
@@ -58,8 +62,7 @@ impl Producer {
         if self.connection.request_came(now) {
             self.report_window();
         }
-        let mut budget = Decompression::of(&appends);
-        let checked: Vec<_> = appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
+        let checked = self.check_all(appends);
         let queued = broker.env().clock.monotonic();
         broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
         let accepted: usize = checked.iter().flatten().map(|c| c.bytes.len()).sum();
@@ -91,6 +94,13 @@ impl Producer {
     /// The front end has read all that the client sent: nothing more is to come before we answer. Or no more so.
     pub fn set_waiting(&mut self, waiting: bool) {
         self.broker.stream().set_drained(self.connection.id, waiting);
+    }
+
+    fn check_all(&self, appends: Vec<Append>) -> Vec<Result<Checked, AppendError>> {
+        let came: usize = appends.iter().map(|a| a.batch.len()).sum();
+        let mut budget = Decompression::of(came as u64);
+        let check_all = || appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
+        if came >= LARGE { off_worker(check_all) } else { check_all() }
     }
 
     fn check(&self, append: Append, budget: &mut Decompression) -> Result<Checked, AppendError> {
@@ -150,14 +160,15 @@ struct Checked {
 /// connection's reads, and must not hold them up for long whatever is sent.
 struct Decompression {
     left: u64,
+    /// Past this, it must not hold up other connections either.
+    quick: u64,
 }
 
 impl Decompression {
     /// Sixteen times what came, at least what one batch may, at most four times that.
-    fn of(appends: &[Append]) -> Decompression {
-        let came: u64 = appends.iter().map(|a| a.batch.len() as u64).sum();
+    fn of(came: u64) -> Decompression {
         let one = Limits::default().max_decompressed;
-        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one) }
+        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one), quick: QUICK }
     }
 
     fn limits(&self) -> Limits {
@@ -166,13 +177,21 @@ impl Decompression {
 
     fn validate(&mut self, bytes: &[u8]) -> Result<Validated, BatchError> {
         let limits = self.limits();
-        let valid = batch::validate(bytes, limits);
-        self.left = self.left.saturating_sub(match &valid {
+        let quick = Limits { max_decompressed: self.quick.min(limits.max_decompressed) };
+        let valid = match batch::validate(bytes, quick) {
+            Err(BatchError::TooLarge(_)) if quick.max_decompressed < limits.max_decompressed => {
+                off_worker(|| batch::validate(bytes, limits))
+            }
+            valid => valid,
+        };
+        let used = match &valid {
             Ok(valid) => valid.decompressed,
             // How far it came is not known.
             Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) if is_compressed(bytes) => limits.max_decompressed,
             Err(_) => 0,
-        });
+        };
+        self.left = self.left.saturating_sub(used);
+        self.quick = self.quick.saturating_sub(used);
         valid
     }
 }
