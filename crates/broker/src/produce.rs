@@ -20,9 +20,12 @@ use crate::off_worker::off_worker;
 
 /// No timestamp was given for a record.
 const NO_TIMESTAMP: i64 = -1;
-/// A request of so many bytes of batches, or one whose batches decompress to more than so many, takes milliseconds to check.
-const LARGE: usize = 1 << 20;
+/// To check a request of so many bytes of batches takes milliseconds, compressed or not.
+const LARGE: usize = 8 << 20;
+/// Compressed batches of one request are checked on the spot if they decompress to no more than so many bytes together, and
+/// each to no more than so many times its size: what a client can make a worker do is bounded by what it sends.
 const QUICK: u64 = 2 << 20;
+const QUICK_RATIO: u64 = 16;
 /// Up to this many bytes a CRC is cheaper to compute than to combine.
 const COMBINE_FROM: usize = 4 << 10;
 /// Bytes of a batch before those that its own CRC covers.
@@ -160,7 +163,7 @@ struct Checked {
 /// connection's reads, and must not hold them up for long whatever is sent.
 struct Decompression {
     left: u64,
-    /// Past this, it must not hold up other connections either.
+    /// How much of [`QUICK`] is left.
     quick: u64,
 }
 
@@ -175,19 +178,27 @@ impl Decompression {
         Limits { max_decompressed: self.left.min(Limits::default().max_decompressed) }
     }
 
+    /// `None`: there is no point in trying.
+    fn quick_limits(&self, len: usize) -> Option<Limits> {
+        let most = QUICK_RATIO * len as u64;
+        let max_decompressed = most.min(self.quick).min(self.left);
+        (most <= QUICK && max_decompressed > 0).then_some(Limits { max_decompressed })
+    }
+
     fn validate(&mut self, bytes: &[u8]) -> Result<Validated, BatchError> {
         let limits = self.limits();
-        let quick = Limits { max_decompressed: self.quick.min(limits.max_decompressed) };
-        let valid = match batch::validate(bytes, quick) {
-            Err(BatchError::TooLarge(_)) if quick.max_decompressed < limits.max_decompressed => {
-                off_worker(|| batch::validate(bytes, limits))
-            }
-            valid => valid,
+        if !is_compressed(bytes) {
+            return batch::validate(bytes, limits);
+        }
+        let quickly = self.quick_limits(bytes.len()).map(|quick| batch::validate(bytes, quick));
+        let valid = match quickly {
+            None | Some(Err(BatchError::TooLarge(_))) => off_worker(|| batch::validate(bytes, limits)),
+            Some(valid) => valid,
         };
         let used = match &valid {
             Ok(valid) => valid.decompressed,
             // How far it came is not known.
-            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) if is_compressed(bytes) => limits.max_decompressed,
+            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) => limits.max_decompressed,
             Err(_) => 0,
         };
         self.left = self.left.saturating_sub(used);
