@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError};
+use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError, SubmitError};
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
 use lakebed_store::{Body, Store};
+use tokio::sync::oneshot;
 
 use crate::api::*;
 use crate::config::BrokerConfig;
@@ -32,6 +33,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 /// How long a change of metadata may take before its client is told to ask again.
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
+/// Bytes that such changes may take until they have their outcome, whoever still waits for it; and what each takes besides
+/// its strings.
+const CHANGES: usize = 4 << 20;
+const CHANGE_OVERHEAD: usize = 1 << 10;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +54,8 @@ struct Inner {
     stream: Arc<Stream>,
     reader: Reader,
     health: Arc<Health>,
+    /// What changes of metadata without an outcome may take.
+    changes: MemoryBudget,
     connections: AtomicU64,
 }
 
@@ -113,8 +120,10 @@ impl Broker {
         let memory = MemoryBudget::new(config.buffer_bytes());
         let health = health::watch(manifest.clone(), memory.clone(), env.clone());
         let topics = Topics::new(manifest.clone());
+        let changes = MemoryBudget::new(CHANGES);
         let connections = AtomicU64::new(1);
-        let inner = Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };
+        let inner =
+            Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, changes, connections };
         Ok(Broker { inner: Arc::new(inner) })
     }
 
@@ -257,18 +266,29 @@ impl Broker {
         }
     }
 
-    /// Commits one op and returns what applying it decided.
+    /// Commits one op and returns what applying it decided. While as many as may are under way, it waits its turn.
     async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
-        let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
+        let receipt = async {
+            let memory = self.inner.changes.acquire(weight(&op)).await;
+            let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
+            let (tell, told) = oneshot::channel();
+            // The group stays until it has its outcome, also when nobody waits for that any more.
+            tokio::spawn(async move {
+                let receipt = ticket.await;
+                drop(memory);
+                let _gone = tell.send(receipt);
+            });
+            told.await.unwrap_or_else(|_| Err(SubmitError::Stopped(String::new())))
+        };
         let receipt = tokio::select! {
             biased;
-            receipt = ticket => receipt,
+            receipt = receipt => receipt,
             () = self.inner.env.clock.sleep(CHANGE_LIMIT) => return Err(Unavailable::Timeout),
         };
         match receipt {
             Ok(mut receipt) => Ok(receipt.outcomes.pop().unwrap_or(OpOutcome::Refused)),
-            Err(lakebed_manifest::SubmitError::Fenced) => Err(Unavailable::Timeout),
-            Err(lakebed_manifest::SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
+            Err(SubmitError::Fenced) => Err(Unavailable::Timeout),
+            Err(SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
         }
     }
 
@@ -304,4 +324,15 @@ impl Broker {
     pub fn local_topic(&self, id: TopicId) -> Option<TopicInfo> {
         self.inner.topics.local(id)
     }
+}
+
+/// What an op takes while it has no outcome, in bytes.
+fn weight(op: &OpKind) -> usize {
+    let strings = match op {
+        OpKind::CreateTopic(op) => {
+            op.name.len() + op.configs.iter().map(|c| c.name.len() + c.value.len()).sum::<usize>()
+        }
+        _ => 0,
+    };
+    CHANGE_OVERHEAD + strings
 }

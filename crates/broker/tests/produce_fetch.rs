@@ -3,13 +3,14 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lakebed_broker::api::*;
 use lakebed_broker::{Broker, BrokerConfig, Frame};
 use lakebed_record::batch::BatchBuilder;
-use lakebed_record::{Partition, TopicPartition};
+use lakebed_record::{Partition, TopicName, TopicPartition};
 use lakebed_store::Store;
 use support::*;
 
@@ -265,6 +266,67 @@ async fn refused_batches_keep_no_memory() {
     let told = broker.producer().append_from(from, unknown, PATIENCE).await;
     assert_eq!(told, [Err(AppendError::UnknownPartition)]);
     assert_eq!(broker.memory().used(), 0);
+    broker.shutdown().await;
+}
+
+/// Says when it is dropped.
+struct Owned(Vec<u8>, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn recent_records_keep_a_frame_only_if_they_are_most_of_it() {
+    let broker = open(bucket(), 1, config()).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    for (rest, kept) in [(90_000, true), (110_000, false)] {
+        let mut bytes = numbered(1, 100_000).to_vec();
+        let batch = bytes.len();
+        bytes.resize(batch + rest, 0);
+        let (len, dropped) = (bytes.len(), Arc::new(AtomicBool::new(false)));
+        let whole = Bytes::from_owner(Owned(bytes, dropped.clone()));
+        let appends = vec![append(t.id, 0, whole.slice(..batch))];
+        drop(whole);
+        let told = broker.producer().append_from(Frame { len, memory: None }, appends, PATIENCE).await;
+        assert!(told[0].is_ok());
+        tokio::time::sleep(MS).await;
+        assert_eq!(dropped.load(Ordering::Relaxed), !kept);
+    }
+    assert_eq!(read_all(&broker, t.id, 0, 0).await.len(), 2);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_only_so_many_changes_of_metadata_are_begun() {
+    const CONFIG: usize = 1 << 20;
+    let store = bucket();
+    let broker = open(store.clone(), 1, config()).await;
+    store.faults.lock().away = true;
+    let create = |n| {
+        let configs = vec![("cleanup.policy".to_owned(), "x".repeat(CONFIG))];
+        let topic = NewTopic { name: TopicName::new(&format!("t{n}")).unwrap(), partitions: 1, configs };
+        let broker = broker.clone();
+        tokio::spawn(async move { broker.create_topic(topic, false).await.map(drop) })
+    };
+    let creating: Vec<_> = (0..6).map(create).collect();
+    for create in creating {
+        let told = create.await.unwrap();
+        assert!(matches!(told, Err(CreateTopicError::Unavailable(Unavailable::Timeout))), "{told:?}");
+    }
+    let late = create(7);
+    store.faults.lock().away = false;
+    late.await.unwrap().expect("created in its turn");
+    let names: Vec<_> = broker.topics().iter().map(|t| t.name.as_str().to_owned()).collect();
+    assert_eq!(names, ["t0", "t1", "t2", "t7"], "the others were never begun");
     broker.shutdown().await;
 }
 
