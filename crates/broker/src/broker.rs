@@ -193,16 +193,27 @@ impl Broker {
         self.inner.topics.local_by_name(name)
     }
 
-    /// Ordered by name.
+    /// As this node knows them now, ordered by name: what other nodes created or deleted shows within some seconds.
     pub fn topics(&self) -> Vec<TopicInfo> {
         self.inner.topics.all()
     }
 
     /// `None` only if no node knows it (read barrier).
+    ///
+    /// What this node knows is answered without asking: a topic that another node has deleted may be found for some
+    /// seconds more, until this node has applied that (it looks at least every 5 s, while the store answers). Clients of
+    /// Apache Kafka are used to this, as its brokers learn of a deletion one after another too. Nothing is lost by it: records
+    /// for such a topic are refused by the outcome, which depends on the log alone.
     pub async fn topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
         if let Some(topic) = self.inner.topics.local_by_name(name) {
             return Ok(Some(topic));
         }
+        self.inner.reader.barrier().await?;
+        Ok(self.inner.topics.local_by_name(name))
+    }
+
+    /// As of now (read barrier): for those who decide by a name what is to be done with a topic.
+    pub async fn current_topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
         self.inner.reader.barrier().await?;
         Ok(self.inner.topics.local_by_name(name))
     }
@@ -226,16 +237,14 @@ impl Broker {
             }
         };
         let config = TopicConfig::parse(&topic.configs).map_err(CreateTopicError::InvalidConfig)?;
-        if self.inner.topics.local_by_name(&topic.name).is_some() {
+        let known = self.find_topic(&topic.name).is_some();
+        if (known || validate_only) && self.current_topic_by_name(&topic.name).await?.is_some() {
             return Err(CreateTopicError::Exists);
         }
         let id = TopicId(self.inner.env.entropy.u128());
         let info = TopicInfo { id, name: topic.name.clone(), partitions, config: Arc::new(config) };
         if validate_only {
-            return match self.topic_by_name(&topic.name).await? {
-                Some(_) => Err(CreateTopicError::Exists),
-                None => Ok(info),
-            };
+            return Ok(info);
         }
         let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
         let op = CreateTopic {
