@@ -9,6 +9,7 @@ use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
+use lakebed_store::hedge::Hedged;
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
@@ -22,7 +23,6 @@ use crate::flush::connection::Connection;
 use crate::flush::planner::{ConnectionId, Policy};
 use crate::flush::stream::Stream;
 use crate::health::{self, Health, Status};
-use crate::hedge::Hedged;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Metrics, Sample};
 use crate::produce::Producer;
@@ -92,7 +92,9 @@ impl Broker {
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
-        let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush, metrics.clone()));
+        let counted = metrics.clone();
+        let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| counted.hedge(kind));
+        let store: Arc<dyn Store> = Arc::new(hedged);
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };

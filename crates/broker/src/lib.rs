@@ -8,7 +8,6 @@ mod config;
 mod fetch;
 mod flush;
 mod health;
-mod hedge;
 mod memory;
 mod metrics;
 mod off_worker;
