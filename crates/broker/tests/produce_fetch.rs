@@ -1,5 +1,6 @@
 //! Producing and fetching through a whole broker, in simulated time.
 
+mod latency;
 mod support;
 
 use std::sync::Arc;

@@ -1,12 +1,15 @@
 //! When the next flush starts: a pure planner. Time, sizes and hints come in, a [`Decision`] goes out.
 //!
 //! A flush starts at the size trigger, or when something is pending and the gap since the last start has passed; after
-//! an idle time the first record goes at once. A connection whose window is [full](Window::Full) brings no more company
+//! an idle time the first record goes at once. What would ride in a commit waits here while as many commits are under way
+//! as the log attempts. A connection whose window is [full](Window::Full) brings no more company
 //! once its socket is drained, so when only such ones have records pending, the flush starts as early as the profile's
 //! PUT rate allows. `flush.max.puts.per.second` holds for every start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use lakebed_manifest::PIPELINE;
 
 use crate::config::{BrokerConfig, FlushProfile};
 
@@ -170,6 +173,7 @@ pub struct Planner {
     paid_at: Duration,
     uploads: usize,
     unsettled: usize,
+    unsettled_inline: u64,
     unsettled_bytes: u64,
     closing: bool,
 }
@@ -187,6 +191,7 @@ impl Planner {
             paid_at: Duration::ZERO,
             uploads: 0,
             unsettled: 0,
+            unsettled_inline: 0,
             unsettled_bytes: 0,
             closing: false,
         }
@@ -231,8 +236,9 @@ impl Planner {
         self.paid_at = self.paid_at.max(now) + self.policy.early_put_spacing * shape.puts();
         self.unsettled += 1;
         self.unsettled_bytes += bytes;
-        if shape == Shape::Segment {
-            self.uploads += 1;
+        match shape {
+            Shape::Inline => self.unsettled_inline += 1,
+            Shape::Segment => self.uploads += 1,
         }
     }
 
@@ -240,8 +246,9 @@ impl Planner {
         self.uploads -= 1;
     }
 
-    pub fn settled(&mut self, bytes: u64) {
+    pub fn settled(&mut self, shape: Shape, bytes: u64) {
         self.unsettled -= 1;
+        self.unsettled_inline -= u64::from(shape == Shape::Inline);
         self.unsettled_bytes -= bytes;
     }
 
@@ -260,6 +267,10 @@ impl Planner {
         }
         let only_waiting = self.busy == 0;
         let shape = self.shape(only_waiting);
+        // One commit more would wait for the log, where nothing joins it any more.
+        if shape == Shape::Inline && self.unsettled_inline >= PIPELINE && !self.closing {
+            return Decision::Idle;
+        }
         let (at, reason) = self.due(shape, only_waiting, commit_p50);
         if at > now { Decision::WakeAt(at) } else { Decision::Flush(reason, shape) }
     }

@@ -44,6 +44,7 @@ pub struct Stream {
 /// A flush on its way to the submitter.
 struct Started {
     number: u64,
+    shape: Shape,
     bytes: u64,
     body: Content,
 }
@@ -56,6 +57,7 @@ enum Content {
 /// A group under way.
 struct Submitted {
     number: u64,
+    shape: Shape,
     at: Duration,
     flush: Assembled,
     members: Vec<Vec<usize>>,
@@ -168,7 +170,7 @@ impl Stream {
             Shape::Segment => Content::Segment(tokio::spawn(Arc::clone(stream).upload(flush))),
         };
         // The receiver lives until this sender is gone.
-        let _ = started.send(Started { number, bytes, body });
+        let _ = started.send(Started { number, shape, bytes, body });
     }
 
     async fn upload(self: Arc<Self>, flush: Assembled) -> (Assembled, Option<Segment>) {
@@ -199,26 +201,26 @@ impl Stream {
                 Ok((flush, None)) => {
                     // Nobody waits for it, or the node stops.
                     flush.batches.iter().for_each(|b| self.finish(b, Err(AppendError::Stopping)));
-                    return self.settle_one(started.bytes);
+                    return self.settle_one(started.shape, started.bytes);
                 }
                 Err(error) => {
                     tracing::error!(%error, "an upload task failed");
-                    return self.settle_one(started.bytes);
+                    return self.settle_one(started.shape, started.bytes);
                 }
             },
         };
         let Some(Grouped { op, members }) = grouped else {
-            return self.settle_one(started.bytes);
+            return self.settle_one(started.shape, started.bytes);
         };
         let ticket = self.manifest.submit(vec![OpKind::Append(op).into()], inline);
         let at = self.env.clock.monotonic();
-        let submitted = Submitted { number: started.number, at, flush, members, named_by };
+        let submitted = Submitted { number: started.number, shape: started.shape, at, flush, members, named_by };
         let stream = Arc::clone(self);
         tokio::spawn(async move { stream.settle(submitted, ticket.await) });
     }
 
     fn settle(&self, group: Submitted, result: Result<Receipt, SubmitError>) {
-        let (now, bytes) = (self.env.clock.monotonic(), group.flush.len);
+        let (now, shape, bytes) = (self.env.clock.monotonic(), group.shape, group.flush.len);
         self.metrics.stage(Stage::Commit, now.saturating_sub(group.at));
         match result.map(|mut receipt| receipt.outcomes.pop()) {
             Ok(Some(OpOutcome::Appended(outcomes))) => {
@@ -237,7 +239,7 @@ impl Stream {
             Err(SubmitError::Fenced) => self.finish_all(&group, &AppendError::TimedOutUnderWay),
             Err(SubmitError::Stopped(_)) => self.finish_all(&group, &AppendError::Stopping),
         }
-        self.settle_one(bytes);
+        self.settle_one(shape, bytes);
     }
 
     /// The segment's name was not valid any more, so nothing was stored. What has no successor from its connection is flushed once more; for
@@ -272,8 +274,8 @@ impl Stream {
         batch.request.finish(batch.index, outcome);
     }
 
-    fn settle_one(&self, bytes: u64) {
-        self.queue.lock().planner.settled(bytes);
+    fn settle_one(&self, shape: Shape, bytes: u64) {
+        self.queue.lock().planner.settled(shape, bytes);
         self.changed.notify_one();
         self.settled.notify_waiters();
     }

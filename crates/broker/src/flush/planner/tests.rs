@@ -61,7 +61,7 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
         let (done, rest): (Vec<_>, Vec<_>) = under_way.into_iter().partition(|(until, ..)| *until <= now);
         under_way = rest;
         for (_, shape, requests) in done {
-            planner.settled(requests.iter().map(|r| r.2).sum());
+            planner.settled(shape, requests.iter().map(|r| r.2).sum());
             if shape == Shape::Segment {
                 planner.uploaded();
             }
@@ -166,7 +166,7 @@ fn the_first_record_after_an_idle_time_goes_at_once() {
         assert_eq!(planner.decide(at(now), Duration::ZERO), Decision::Flush(Reason::Gap, Shape::Inline));
         planner.started(Shape::Inline, 100, at(now));
         planner.taken(ConnectionId(1), 100);
-        planner.settled(100);
+        planner.settled(Shape::Inline, 100);
     }
 }
 
@@ -189,17 +189,31 @@ fn too_much_under_way_holds_the_next_flush_back() {
     let mut planner = Planner::new(policy(FlushProfile::Latency, None));
     assert_eq!(start_all(&mut planner, MIB), planner.policy.max_uploads);
     planner.uploaded();
-    planner.settled(MIB);
+    planner.settled(Shape::Segment, MIB);
     assert!(matches!(planner.decide(Duration::from_secs(300), Duration::ZERO), Decision::Flush(..)));
+}
+
+#[test]
+fn records_wait_for_company_while_the_log_takes_no_more_commits() {
+    let mut planner = Planner::new(policy(FlushProfile::Latency, None));
+    assert_eq!(start_all(&mut planner, 1000) as u64, PIPELINE);
+    planner.settled(Shape::Inline, 1000);
+    let now = Duration::from_secs(300);
+    assert_eq!(planner.decide(now, Duration::ZERO), Decision::Flush(Reason::Gap, Shape::Inline));
+    planner.started(Shape::Inline, 1000, now);
+    planner.taken(ConnectionId(1), planner.pending());
+    planner.pushed(ConnectionId(1), Window::Open, MIB, now);
+    assert!(matches!(planner.decide(now * 2, Duration::ZERO), Decision::Flush(_, Shape::Segment)));
 }
 
 #[test]
 fn what_is_under_way_never_exceeds_the_memory_for_requests_by_more_than_a_flush() {
     let mut small = BrokerConfig::new("localhost", 9092, 4 * MIB as usize);
     small.cache_bytes = 0;
+    small.flush = FlushProfile::Economy;
     let mut planner = Planner::new(Policy::new(&small));
-    assert_eq!(start_all(&mut planner, 200 * KIB), 21);
-    planner.settled(200 * KIB);
+    assert_eq!(start_all(&mut planner, 300 * KIB), 14);
+    planner.settled(Shape::Segment, 300 * KIB);
     assert!(matches!(planner.decide(Duration::from_secs(300), Duration::ZERO), Decision::Flush(..)));
 }
 
