@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError};
+use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError, SubmitError};
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
+use lakebed_store::hedge::Hedged;
 use lakebed_store::{Body, Store};
+use tokio::sync::oneshot;
 
 use crate::api::*;
 use crate::config::BrokerConfig;
@@ -21,7 +23,6 @@ use crate::flush::connection::Connection;
 use crate::flush::planner::{ConnectionId, Policy};
 use crate::flush::stream::Stream;
 use crate::health::{self, Health, Status};
-use crate::hedge::Hedged;
 use crate::memory::MemoryBudget;
 use crate::metrics::{Metrics, Sample};
 use crate::produce::Producer;
@@ -32,6 +33,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 /// How long a change of metadata may take before its client is told to ask again.
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
+/// Bytes that such changes may take until they have their outcome, whoever still waits for it; and what each takes besides
+/// its strings.
+const CHANGES: usize = 4 << 20;
+const CHANGE_OVERHEAD: usize = 1 << 10;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +54,8 @@ struct Inner {
     stream: Arc<Stream>,
     reader: Reader,
     health: Arc<Health>,
+    /// What changes of metadata without an outcome may take.
+    changes: MemoryBudget,
     connections: AtomicU64,
 }
 
@@ -85,7 +92,9 @@ impl Broker {
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
-        let store: Arc<dyn Store> = Arc::new(Hedged::new(store, env.clone(), config.flush, metrics.clone()));
+        let counted = metrics.clone();
+        let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| counted.hedge(kind));
+        let store: Arc<dyn Store> = Arc::new(hedged);
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };
@@ -113,8 +122,10 @@ impl Broker {
         let memory = MemoryBudget::new(config.buffer_bytes());
         let health = health::watch(manifest.clone(), memory.clone(), env.clone());
         let topics = Topics::new(manifest.clone());
+        let changes = MemoryBudget::new(CHANGES);
         let connections = AtomicU64::new(1);
-        let inner = Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, connections };
+        let inner =
+            Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, changes, connections };
         Ok(Broker { inner: Arc::new(inner) })
     }
 
@@ -184,7 +195,7 @@ impl Broker {
         self.inner.topics.local_by_name(name)
     }
 
-    /// Ordered by name.
+    /// As this node knows them now, ordered by name: what other nodes created or deleted shows within some seconds.
     pub fn topics(&self) -> Vec<TopicInfo> {
         self.inner.topics.all()
     }
@@ -195,10 +206,21 @@ impl Broker {
     }
 
     /// `None` only if no node knows it (read barrier).
+    ///
+    /// What this node knows is answered without asking: a topic that another node has deleted may be found for some
+    /// seconds more, until this node has applied that (it looks at least every 5 s, while the store answers). Clients of
+    /// Apache Kafka are used to this, as its brokers learn of a deletion one after another too. Nothing is lost by it: records
+    /// for such a topic are refused by the outcome, which depends on the log alone.
     pub async fn topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
         if let Some(topic) = self.inner.topics.local_by_name(name) {
             return Ok(Some(topic));
         }
+        self.inner.reader.barrier().await?;
+        Ok(self.inner.topics.local_by_name(name))
+    }
+
+    /// As of now (read barrier): for those who decide by a name what is to be done with a topic.
+    pub async fn current_topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
         self.inner.reader.barrier().await?;
         Ok(self.inner.topics.local_by_name(name))
     }
@@ -222,16 +244,14 @@ impl Broker {
             }
         };
         let config = TopicConfig::parse(&topic.configs).map_err(CreateTopicError::InvalidConfig)?;
-        if self.inner.topics.local_by_name(&topic.name).is_some() {
+        let known = self.find_topic(&topic.name).is_some();
+        if (known || validate_only) && self.current_topic_by_name(&topic.name).await?.is_some() {
             return Err(CreateTopicError::Exists);
         }
         let id = TopicId(self.inner.env.entropy.u128());
         let info = TopicInfo { id, name: topic.name.clone(), partitions, config: Arc::new(config) };
         if validate_only {
-            return match self.topic_by_name(&topic.name).await? {
-                Some(_) => Err(CreateTopicError::Exists),
-                None => Ok(info),
-            };
+            return Ok(info);
         }
         let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
         let op = CreateTopic {
@@ -262,18 +282,29 @@ impl Broker {
         }
     }
 
-    /// Commits one op and returns what applying it decided.
+    /// Commits one op and returns what applying it decided. While as many as may are under way, it waits its turn.
     async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
-        let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
+        let receipt = async {
+            let memory = self.inner.changes.acquire(weight(&op)).await;
+            let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
+            let (tell, told) = oneshot::channel();
+            // The group stays until it has its outcome, also when nobody waits for that any more.
+            tokio::spawn(async move {
+                let receipt = ticket.await;
+                drop(memory);
+                let _gone = tell.send(receipt);
+            });
+            told.await.unwrap_or_else(|_| Err(SubmitError::Stopped(String::new())))
+        };
         let receipt = tokio::select! {
             biased;
-            receipt = ticket => receipt,
+            receipt = receipt => receipt,
             () = self.inner.env.clock.sleep(CHANGE_LIMIT) => return Err(Unavailable::Timeout),
         };
         match receipt {
             Ok(mut receipt) => Ok(receipt.outcomes.pop().unwrap_or(OpOutcome::Refused)),
-            Err(lakebed_manifest::SubmitError::Fenced) => Err(Unavailable::Timeout),
-            Err(lakebed_manifest::SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
+            Err(SubmitError::Fenced) => Err(Unavailable::Timeout),
+            Err(SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
         }
     }
 
@@ -309,4 +340,15 @@ impl Broker {
     pub fn local_topic(&self, id: TopicId) -> Option<TopicInfo> {
         self.inner.topics.local(id)
     }
+}
+
+/// What an op takes while it has no outcome, in bytes.
+fn weight(op: &OpKind) -> usize {
+    let strings = match op {
+        OpKind::CreateTopic(op) => {
+            op.name.len() + op.configs.iter().map(|c| c.name.len() + c.value.len()).sum::<usize>()
+        }
+        _ => 0,
+    };
+    CHANGE_OVERHEAD + strings
 }

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use lakebed_store::hedge::Eagerness;
+
 /// How long records wait for company before they are stored: latency against PUT requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FlushProfile {
@@ -12,6 +14,16 @@ pub enum FlushProfile {
     Balanced,
     /// Every 400 ms, segments of up to 16 MiB: about 5 PUT/s.
     Economy,
+}
+
+impl FlushProfile {
+    /// How eagerly slow creates are sent a second time.
+    pub(crate) fn eagerness(self) -> Eagerness {
+        match self {
+            FlushProfile::Latency => Eagerness::EAGER,
+            FlushProfile::Balanced | FlushProfile::Economy => Eagerness::SPARING,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

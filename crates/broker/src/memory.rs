@@ -72,6 +72,15 @@ impl MemoryPermit {
     pub fn merge(&mut self, more: MemoryPermit) {
         self.bytes.merge(more.bytes);
     }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.num_permits()
+    }
+
+    /// Gives back all but `bytes`; nothing if it is no more than that.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        drop(self.bytes.split(self.bytes().saturating_sub(bytes)));
+    }
 }
 
 /// Counts a waiting caller, also one that is dropped while it waits.
@@ -105,6 +114,18 @@ mod tests {
         drop(first);
         assert!(budget.acquire(40).now_or_never().is_some());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_permit_shrinks_and_never_grows_by_it() {
+        let budget = MemoryBudget::new(100);
+        let mut permit = budget.acquire(80).await;
+        let mut next = Box::pin(budget.acquire(70));
+        assert!((&mut next).now_or_never().is_none());
+        permit.shrink_to(30);
+        let _next = next.await;
+        permit.shrink_to(50);
+        assert_eq!((permit.bytes(), budget.used()), (30, 100));
     }
 
     #[tokio::test]

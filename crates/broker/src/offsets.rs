@@ -7,6 +7,7 @@ use lakebed_record::batch::{self, Limits};
 
 use crate::api::{FetchError, ListedOffset, OffsetSpec};
 use crate::fetch::{Reader, StoredBatch, WalkError, batches_of};
+use crate::off_worker::off_worker;
 
 const NONE: ListedOffset = ListedOffset { offset: -1, timestamp: -1 };
 
@@ -72,7 +73,7 @@ fn whole(mut pieces: impl Iterator<Item = Bytes>) -> Bytes {
 }
 
 fn first_record(batch: &StoredBatch, bytes: &[u8], timestamp: i64) -> Result<Option<ListedOffset>, WalkError> {
-    for record in &batch::records(bytes, Limits::default())? {
+    for record in &off_worker(|| batch::records(bytes, Limits::default()))? {
         let record = record?;
         if record.timestamp >= timestamp {
             let offset = batch.base_offset + i64::from(record.offset_delta);

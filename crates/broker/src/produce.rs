@@ -14,10 +14,18 @@ use crate::api::{Append, AppendError, Appended, TimestampType, TopicConfig, Topi
 use crate::flush::assemble::Batch;
 use crate::flush::connection::Connection;
 use crate::flush::request::{Ended, Request};
+use crate::memory::MemoryPermit;
 use crate::metrics::Stage;
+use crate::off_worker::off_worker;
 
 /// No timestamp was given for a record.
 const NO_TIMESTAMP: i64 = -1;
+/// To check a request of so many bytes of batches takes milliseconds, compressed or not.
+const LARGE: usize = 8 << 20;
+/// Compressed batches of one request are checked on the spot if they decompress to no more than so many bytes together, and
+/// each to no more than so many times its size: what a client can make a worker do is bounded by what it sends.
+const QUICK: u64 = 2 << 20;
+const QUICK_RATIO: u64 = 16;
 /// Up to this many bytes a CRC is cheaper to compute than to combine.
 const COMBINE_FROM: usize = 4 << 10;
 /// Bytes of a batch before those that its own CRC covers.
@@ -34,10 +42,21 @@ impl Producer {
         Producer { broker, connection: Arc::new(connection) }
     }
 
-    /// Checks and queues the batches inside this call. The future gives one result per batch, in their order, as soon as
-    /// all are stored and applied, or after `timeout`; dropping it does not take the batches back.
+    /// As [`Producer::append_from`], for batches that are not part of a larger piece of memory.
     pub fn append(
         &mut self,
+        appends: Vec<Append>,
+        timeout: Duration,
+    ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
+        self.append_from(Frame::default(), appends, timeout)
+    }
+
+    /// Checks and queues the batches, slices of `frame`, inside this call. The future gives one result per batch, in their
+    /// order, as soon as all are stored and applied, or after `timeout`. Dropping it does not take the batches back; those
+    /// not in a group at the end of `timeout`, or a minute after this producer is dropped, will never be stored.
+    pub fn append_from(
+        &mut self,
+        frame: Frame,
         appends: Vec<Append>,
         timeout: Duration,
     ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
@@ -46,34 +65,29 @@ impl Producer {
         if self.connection.request_came(now) {
             self.report_window();
         }
-        let mut budget = Decompression::of(&appends);
-        let checked: Vec<_> = appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
+        let checked = self.check_all(appends);
         let queued = broker.env().clock.monotonic();
         broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
-        let (request, answer) = Request::new(checked.iter().map(|c| c.as_ref().err().cloned()));
-        let accepted = checked.into_iter().enumerate().filter_map(|(index, c)| Some((index, c.ok()?)));
-        let batches: Vec<_> = accepted
-            .map(|(index, c)| Batch {
-                request: Arc::clone(&request),
-                index,
-                connection: Arc::clone(&self.connection),
-                partition: c.partition,
-                bytes: c.bytes,
-                crc: c.crc,
-                meta: c.meta,
-                log_append_time: c.log_append_time,
-                queued,
-            })
-            .collect();
+        let accepted: usize = checked.iter().flatten().map(|c| c.bytes.len()).sum();
+        let refusals = checked.iter().map(|c| c.as_ref().err().cloned());
+        let (request, answer) = Request::new(refusals, now.saturating_add(timeout), frame.memory);
+        let batch = |(index, checked): (usize, Result<Checked, _>)| {
+            let Checked { partition, bytes, crc, meta, log_append_time } = checked.ok()?;
+            let bytes = if accepted < frame.len / 2 { Bytes::copy_from_slice(&bytes) } else { bytes };
+            let (request, connection) = (Arc::clone(&request), Arc::clone(&self.connection));
+            Some(Batch { request, index, connection, partition, bytes, crc, meta, log_append_time, queued })
+        };
+        let batches: Vec<_> = checked.into_iter().enumerate().filter_map(batch).collect();
+        drop(request);
         if !batches.is_empty() {
             broker.stream().push(batches);
         }
         let under_way = UnderWay { connection: Arc::clone(&self.connection), broker: broker.clone() };
         async move {
             let _under_way = under_way;
-            let (outcomes, ended) = answer.wait(broker.env(), timeout).await;
+            let (outcomes, ended) = answer.wait(broker.env()).await;
             if ended == Ended::Expired {
-                broker.stream().drop_expired();
+                broker.stream().some_expired();
             }
             broker.metrics().stage(Stage::Total, broker.env().clock.monotonic().saturating_sub(now));
             outcomes
@@ -83,6 +97,13 @@ impl Producer {
     /// The front end has read all that the client sent: nothing more is to come before we answer. Or no more so.
     pub fn set_waiting(&mut self, waiting: bool) {
         self.broker.stream().set_drained(self.connection.id, waiting);
+    }
+
+    fn check_all(&self, appends: Vec<Append>) -> Vec<Result<Checked, AppendError>> {
+        let came: usize = appends.iter().map(|a| a.batch.len()).sum();
+        let mut budget = Decompression::of(came as u64);
+        let check_all = || appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
+        if came >= LARGE { off_worker(check_all) } else { check_all() }
     }
 
     fn check(&self, append: Append, budget: &mut Decompression) -> Result<Checked, AppendError> {
@@ -101,6 +122,16 @@ impl Producer {
     }
 }
 
+/// The piece of memory that the batches of one call are slices of: a slice that is kept keeps all of it.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// Its bytes. Where the accepted batches are less than half of them, they are copied.
+    pub len: usize,
+    /// What was taken of the budget for it: given back when no batch is on its way any more, which may be long after the
+    /// answer.
+    pub memory: Option<MemoryPermit>,
+}
+
 /// A request without an answer.
 struct UnderWay {
     connection: Arc<Connection>,
@@ -115,7 +146,7 @@ impl Drop for UnderWay {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.broker.stream().forget(self.connection.id);
+        self.broker.stream().forget(&self.connection);
     }
 }
 
@@ -132,29 +163,46 @@ struct Checked {
 /// connection's reads, and must not hold them up for long whatever is sent.
 struct Decompression {
     left: u64,
+    /// How much of [`QUICK`] is left.
+    quick: u64,
 }
 
 impl Decompression {
     /// Sixteen times what came, at least what one batch may, at most four times that.
-    fn of(appends: &[Append]) -> Decompression {
-        let came: u64 = appends.iter().map(|a| a.batch.len() as u64).sum();
+    fn of(came: u64) -> Decompression {
         let one = Limits::default().max_decompressed;
-        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one) }
+        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one), quick: QUICK }
     }
 
     fn limits(&self) -> Limits {
         Limits { max_decompressed: self.left.min(Limits::default().max_decompressed) }
     }
 
+    /// `None`: there is no point in trying.
+    fn quick_limits(&self, len: usize) -> Option<Limits> {
+        let most = QUICK_RATIO * len as u64;
+        let max_decompressed = most.min(self.quick).min(self.left);
+        (most <= QUICK && max_decompressed > 0).then_some(Limits { max_decompressed })
+    }
+
     fn validate(&mut self, bytes: &[u8]) -> Result<Validated, BatchError> {
         let limits = self.limits();
-        let valid = batch::validate(bytes, limits);
-        self.left = self.left.saturating_sub(match &valid {
+        if !is_compressed(bytes) {
+            return batch::validate(bytes, limits);
+        }
+        let quickly = self.quick_limits(bytes.len()).map(|quick| batch::validate(bytes, quick));
+        let valid = match quickly {
+            None | Some(Err(BatchError::TooLarge(_))) => off_worker(|| batch::validate(bytes, limits)),
+            Some(valid) => valid,
+        };
+        let used = match &valid {
             Ok(valid) => valid.decompressed,
             // How far it came is not known.
-            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) if is_compressed(bytes) => limits.max_decompressed,
+            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) => limits.max_decompressed,
             Err(_) => 0,
-        });
+        };
+        self.left = self.left.saturating_sub(used);
+        self.quick = self.quick.saturating_sub(used);
         valid
     }
 }

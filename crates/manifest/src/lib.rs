@@ -15,6 +15,6 @@ pub mod state;
 
 pub use commit::{Commit, SlotContent};
 pub use handle::{ApplyListener, FollowGuard, Manifest, ManifestConfig, Receipt, Status, SubmitError, Ticket};
-pub use log::Counters;
+pub use log::{Counters, PIPELINE};
 pub use open::{OpenError, is_new};
 pub use state::{Entry, NodeState, PartitionState, State, Topic};

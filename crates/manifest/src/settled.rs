@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lakebed_record::keys::Key;
 use lakebed_store::env::Env;
-use lakebed_store::{Body, Created, Fault, FaultKind, Object, ReadError, Store};
+use lakebed_store::own::{self, Stored};
+use lakebed_store::{Body, Fault, FaultKind, Object, ReadError, Store};
 
 const TRIES: u32 = 8;
 
@@ -45,19 +46,14 @@ pub async fn get(store: &dyn Store, env: &Env, key: &Key) -> Result<Object, Gave
     }
 }
 
-/// Creates an object under a name that only this process uses: "exists" is an earlier try of its own, settled by its length.
+/// Creates an object under a name that only this process uses.
 pub async fn create(store: &dyn Store, env: &Env, key: &Key, body: &Body) -> Result<(), GaveUp> {
     let mut tries = 0;
     loop {
-        let fault = match store.create(key, body).await.value {
-            Created::Yes if store.refuses_short_bodies() => return Ok(()),
-            Created::Yes | Created::Exists => match store.head(key).await.value {
-                Ok(meta) if meta.total_len == body.len() => return Ok(()),
-                Ok(_) => return Err(GaveUp::Foreign(key.clone())),
-                Err(ReadError::NotFound) => not_yet(key),
-                Err(ReadError::Fault(fault)) => fault,
-            },
-            Created::Unknown(fault) => fault,
+        let fault = match own::create(store, key, body).await {
+            Stored::Yes => return Ok(()),
+            Stored::Foreign => return Err(GaveUp::Foreign(key.clone())),
+            Stored::Unknown(fault) => fault,
         };
         tries += 1;
         if tries == TRIES || hopeless(&fault) {
@@ -69,8 +65,4 @@ pub async fn create(store: &dyn Store, env: &Env, key: &Key, body: &Body) -> Res
 
 fn ended_early(key: &Key) -> Fault {
     Fault { kind: FaultKind::Server, message: format!("{key}: the store sent less than it announced") }
-}
-
-fn not_yet(key: &Key) -> Fault {
-    Fault { kind: FaultKind::Server, message: format!("{key} was answered as existing, and then as missing") }
 }

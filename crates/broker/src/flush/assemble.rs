@@ -40,7 +40,11 @@ impl Batch {
         self.bytes.len() as u64
     }
 
-    pub fn is_queued(&self) -> bool {
+    /// It still waits for its group, for somebody: a request whose time is up expires here, whoever waits for its answer.
+    pub fn is_wanted(&self, now: Duration) -> bool {
+        if self.request.is_due(now) || self.connection.is_long_gone(now) {
+            self.request.expire();
+        }
         self.request.is_queued(self.index)
     }
 }
@@ -90,8 +94,8 @@ pub struct Grouped {
 }
 
 impl Assembled {
-    pub fn is_wanted(&self) -> bool {
-        self.batches.iter().any(Batch::is_queued)
+    pub fn is_wanted(&self, now: Duration) -> bool {
+        self.batches.iter().any(|b| b.is_wanted(now))
     }
 
     /// `start`: where the first batch lies in the place's object. `None` if no batch is wanted any more.

@@ -5,6 +5,7 @@
 //! come up to the same number again and again and never exceed it, and that is silent before an answer and goes on right
 //! behind it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const LIKELY: u32 = 2;
 const HABIT: u32 = 16;
 /// After so many requests a window that was not full any more is measured anew.
 const REMEASURE: u32 = 64;
+/// What a connection sent that is gone for so long is not stored any more, whatever time its requests had.
+const LONG_GONE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct Connection {
@@ -29,6 +32,7 @@ pub struct Connection {
     /// How the log names it.
     pub client: String,
     last_flush: AtomicU64,
+    gone_since: OnceLock<Duration>,
     history: Mutex<History>,
 }
 
@@ -52,7 +56,7 @@ struct History {
 
 impl Connection {
     pub fn new(id: ConnectionId, client: String) -> Connection {
-        Connection { id, client, last_flush: AtomicU64::new(0), history: Mutex::default() }
+        Connection { id, client, last_flush: AtomicU64::new(0), gone_since: OnceLock::new(), history: Mutex::default() }
     }
 
     /// Number of the last flush that took records of this connection.
@@ -62,6 +66,15 @@ impl Connection {
 
     pub fn taken(&self, flush: u64) {
         self.last_flush.store(flush, Ordering::Relaxed);
+    }
+
+    /// It will send nothing more.
+    pub fn gone(&self, now: Duration) {
+        self.gone_since.get_or_init(|| now);
+    }
+
+    pub fn is_long_gone(&self, now: Duration) -> bool {
+        self.gone_since.get().is_some_and(|since| now >= *since + LONG_GONE)
     }
 
     /// A request came. True once, when it has become plain that the connection's window holds it back.

@@ -1,12 +1,15 @@
 //! When the next flush starts: a pure planner. Time, sizes and hints come in, a [`Decision`] goes out.
 //!
 //! A flush starts at the size trigger, or when something is pending and the gap since the last start has passed; after
-//! an idle time the first record goes at once. A connection whose window is [full](Window::Full) brings no more company
+//! an idle time the first record goes at once. What would ride in a commit waits here while as many commits are under way
+//! as the log attempts. A connection whose window is [full](Window::Full) brings no more company
 //! once its socket is drained, so when only such ones have records pending, the flush starts as early as the profile's
 //! PUT rate allows. `flush.max.puts.per.second` holds for every start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use lakebed_manifest::PIPELINE;
 
 use crate::config::{BrokerConfig, FlushProfile};
 
@@ -44,6 +47,9 @@ pub struct Policy {
     put_spacing: Duration,
     max_uploads: usize,
     max_unsettled: usize,
+    /// Records under way, of which not all need be in the memory budget: small requests are free while they wait for their
+    /// answer, and may be answered before their records are settled.
+    max_unsettled_bytes: u64,
 }
 
 impl Policy {
@@ -73,6 +79,7 @@ impl Policy {
                 .map_or(Duration::ZERO, |puts| Duration::from_secs(1) / puts.get()),
             max_uploads: 24,
             max_unsettled: 64,
+            max_unsettled_bytes: config.buffer_bytes() as u64,
         }
     }
 
@@ -166,6 +173,8 @@ pub struct Planner {
     paid_at: Duration,
     uploads: usize,
     unsettled: usize,
+    unsettled_inline: u64,
+    unsettled_bytes: u64,
     closing: bool,
 }
 
@@ -182,6 +191,8 @@ impl Planner {
             paid_at: Duration::ZERO,
             uploads: 0,
             unsettled: 0,
+            unsettled_inline: 0,
+            unsettled_bytes: 0,
             closing: false,
         }
     }
@@ -219,12 +230,15 @@ impl Planner {
         self.change(connection, |c| (c.drained, c.window) = (false, Window::Open));
     }
 
-    pub fn started(&mut self, shape: Shape, now: Duration) {
+    /// A flush of so many bytes.
+    pub fn started(&mut self, shape: Shape, bytes: u64, now: Duration) {
         self.last_start = Some((now, shape));
         self.paid_at = self.paid_at.max(now) + self.policy.early_put_spacing * shape.puts();
         self.unsettled += 1;
-        if shape == Shape::Segment {
-            self.uploads += 1;
+        self.unsettled_bytes += bytes;
+        match shape {
+            Shape::Inline => self.unsettled_inline += 1,
+            Shape::Segment => self.uploads += 1,
         }
     }
 
@@ -232,8 +246,10 @@ impl Planner {
         self.uploads -= 1;
     }
 
-    pub fn settled(&mut self) {
+    pub fn settled(&mut self, shape: Shape, bytes: u64) {
         self.unsettled -= 1;
+        self.unsettled_inline -= u64::from(shape == Shape::Inline);
+        self.unsettled_bytes -= bytes;
     }
 
     pub fn unsettled(&self) -> usize {
@@ -246,13 +262,23 @@ impl Planner {
     }
 
     pub fn decide(&self, now: Duration, commit_p50: Duration) -> Decision {
-        if self.pending == 0 || self.unsettled >= self.policy.max_unsettled || self.uploads >= self.policy.max_uploads {
+        if self.pending == 0 || self.is_full() {
             return Decision::Idle;
         }
         let only_waiting = self.busy == 0;
         let shape = self.shape(only_waiting);
+        // One commit more would wait for the log, where nothing joins it any more.
+        if shape == Shape::Inline && self.unsettled_inline >= PIPELINE && !self.closing {
+            return Decision::Idle;
+        }
         let (at, reason) = self.due(shape, only_waiting, commit_p50);
         if at > now { Decision::WakeAt(at) } else { Decision::Flush(reason, shape) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsettled >= self.policy.max_unsettled
+            || self.unsettled_bytes >= self.policy.max_unsettled_bytes
+            || self.uploads >= self.policy.max_uploads
     }
 
     fn shape(&self, only_waiting: bool) -> Shape {

@@ -7,6 +7,9 @@ use super::assemble::Batch;
 use super::planner::{Decision, Planner, Policy, Reason, Shape};
 use crate::api::AppendError;
 
+/// Batches that cannot go are looked through so often for those whose time is up.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub struct Queue {
     pub planner: Planner,
@@ -14,6 +17,8 @@ pub struct Queue {
     commit_p50: Duration,
     /// When the driver wakes by itself; `None`: only when told.
     armed: Option<Duration>,
+    /// When expired batches are looked for next.
+    next_sweep: Duration,
     next_flush: u64,
     closed: bool,
 }
@@ -44,6 +49,7 @@ impl Queue {
             batches: VecDeque::new(),
             commit_p50: Duration::ZERO,
             armed: None,
+            next_sweep: Duration::ZERO,
             next_flush: 1,
             closed: false,
         }
@@ -77,10 +83,14 @@ impl Queue {
 
     pub fn step(&mut self, now: Duration, commit_p50: Duration) -> Step {
         self.commit_p50 = commit_p50;
+        if now >= self.next_sweep {
+            self.drop_expired(now);
+        }
         let step = match self.planner.decide(now, commit_p50) {
             Decision::Flush(reason, shape) => return self.take(reason, shape, now),
             Decision::WakeAt(at) => Step::WakeAt(at),
-            Decision::Idle if self.closed && self.batches.is_empty() => Step::Finished,
+            Decision::Idle if !self.batches.is_empty() => Step::WakeAt(self.next_sweep),
+            Decision::Idle if self.closed => Step::Finished,
             Decision::Idle => Step::Sleep,
         };
         self.armed = if let Step::WakeAt(at) = step { Some(at) } else { None };
@@ -90,7 +100,6 @@ impl Queue {
     fn take(&mut self, reason: Reason, shape: Shape, now: Duration) -> Step {
         let number = self.next_flush;
         self.next_flush += 1;
-        self.planner.started(shape, now);
         let max = self.planner.policy().max_flush();
         let mut taken = Taken { number, shape, reason, batches: Vec::new() };
         let mut bytes = 0;
@@ -101,21 +110,27 @@ impl Queue {
             bytes += batch.len();
             taken.batches.push(batch);
         }
+        self.planner.started(shape, bytes, now);
         for batch in &taken.batches {
             self.planner.taken(batch.connection.id, batch.len());
         }
         Step::Start(taken)
     }
 
-    /// Lets go of batches that were answered as dropped.
-    pub fn drop_expired(&mut self) {
+    /// Some batches were answered as dropped: the next step lets go of them.
+    pub fn some_expired(&mut self) {
+        self.next_sweep = Duration::ZERO;
+    }
+
+    fn drop_expired(&mut self, now: Duration) {
+        self.next_sweep = now + SWEEP_EVERY;
         let planner = &mut self.planner;
         self.batches.retain(|batch| {
-            let queued = batch.is_queued();
-            if !queued {
+            let wanted = batch.is_wanted(now);
+            if !wanted {
                 planner.taken(batch.connection.id, batch.len());
             }
-            queued
+            wanted
         });
     }
 

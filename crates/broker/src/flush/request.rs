@@ -2,6 +2,8 @@
 //!
 //! A batch is `Queued`, then `Grouped` (it may appear from now on), then done. The request's time-out turns `Queued`
 //! into "will never appear" and `Grouped` into "may still appear"; whichever of time-out and grouping comes first wins.
+//!
+//! A request outlives its answer: every batch on its way keeps it, and with it the memory that it was given.
 
 use lakebed_store::env::Env;
 use parking_lot::Mutex;
@@ -10,12 +12,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::api::{AppendError, Appended};
+use crate::memory::MemoryPermit;
 
 pub type Outcome = Result<Appended, AppendError>;
 
 #[derive(Debug)]
 pub struct Request {
     state: Mutex<State>,
+    /// When its time is up (monotonic).
+    deadline: Duration,
+    /// For the bytes of its batches: given back when the last of them is gone.
+    _memory: Option<MemoryPermit>,
 }
 
 #[derive(Debug)]
@@ -33,13 +40,17 @@ enum Stage {
 }
 
 impl Request {
-    /// One entry per batch: `Err` for those refused before they were queued.
-    pub fn new(checked: impl Iterator<Item = Option<AppendError>>) -> (Arc<Request>, Answer) {
+    /// One entry per batch: an error for those refused before they were queued.
+    pub fn new(
+        checked: impl Iterator<Item = Option<AppendError>>,
+        deadline: Duration,
+        memory: Option<MemoryPermit>,
+    ) -> (Arc<Request>, Answer) {
         let batches: Vec<_> = checked.map(|error| error.map_or(Stage::Queued, |e| Stage::Done(Err(e)))).collect();
         let open = batches.iter().filter(|s| matches!(s, Stage::Queued)).count();
         let (done, answered) = oneshot::channel();
         let state = State { batches, open, done: (open > 0).then_some(done) };
-        let request = Arc::new(Request { state: Mutex::new(state) });
+        let request = Arc::new(Request { state: Mutex::new(state), deadline, _memory: memory });
         let answer = Answer { request: Arc::clone(&request), answered };
         (request, answer)
     }
@@ -85,7 +96,12 @@ impl Request {
         }
     }
 
-    fn expire(&self) {
+    pub fn is_due(&self, now: Duration) -> bool {
+        now >= self.deadline
+    }
+
+    /// Time is up: what has no outcome yet gets none.
+    pub fn expire(&self) {
         let mut state = self.state.lock();
         for stage in &mut state.batches {
             match stage {
@@ -122,20 +138,23 @@ pub enum Ended {
 }
 
 impl Answer {
-    pub async fn wait(self, env: &Env, timeout: Duration) -> (Vec<Outcome>, Ended) {
-        let open = self.request.state.lock().open > 0;
+    pub async fn wait(self, env: &Env) -> (Vec<Outcome>, Ended) {
+        let Answer { request, answered } = self;
+        let open = request.state.lock().open > 0;
         let mut ended = Ended::Answered;
         if open {
-            tokio::select! {
+            let left = request.deadline.saturating_sub(env.clock.monotonic());
+            let in_time = tokio::select! {
                 biased;
-                _ = self.answered => {}
-                () = env.clock.sleep(timeout) => {
-                    self.request.expire();
-                    ended = Ended::Expired;
-                }
+                answered = answered => answered.is_ok(),
+                () = env.clock.sleep(left) => false,
+            };
+            if !in_time {
+                request.expire();
+                ended = Ended::Expired;
             }
         }
-        (self.request.outcomes(), ended)
+        (request.outcomes(), ended)
     }
 }
 
@@ -147,21 +166,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn answers_when_the_last_batch_is_known() {
-        let (request, answer) = Request::new([None, Some(AppendError::UnsupportedFormat), None].into_iter());
+        let env = Env::system();
+        let deadline = env.clock.monotonic() + Duration::from_secs(30);
+        let checked = [None, Some(AppendError::UnsupportedFormat), None];
+        let (request, answer) = Request::new(checked.into_iter(), deadline, None);
         assert!(request.group(0) && request.group(2));
         request.finish(2, OK);
         request.finish(0, Err(AppendError::OutOfOrderSequence));
-        let (outcomes, ended) = answer.wait(&Env::system(), Duration::from_secs(30)).await;
+        let (outcomes, ended) = answer.wait(&env).await;
         assert_eq!(ended, Ended::Answered);
         assert_eq!(outcomes, [Err(AppendError::OutOfOrderSequence), Err(AppendError::UnsupportedFormat), OK]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_out_tells_dropped_from_under_way() {
-        let (request, answer) = Request::new([None, None, None].into_iter());
+        let (request, answer) = Request::new([None, None, None].into_iter(), Duration::ZERO, None);
         assert!(request.group(0) && request.group(2));
         assert!(request.requeue(2));
-        let (outcomes, ended) = answer.wait(&Env::system(), Duration::from_millis(5)).await;
+        let (outcomes, ended) = answer.wait(&Env::system()).await;
         assert_eq!(ended, Ended::Expired);
         let expected = [AppendError::TimedOutUnderWay, AppendError::TimedOut, AppendError::TimedOut];
         assert_eq!(outcomes, expected.map(Err));

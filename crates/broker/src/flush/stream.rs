@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::assemble::{Assembled, Batch, Grouped, assemble};
+use super::connection::Connection;
 use super::planner::{ConnectionId, Policy, Shape};
 use super::queue::{Queue, Step, Taken};
 use super::request::Outcome;
@@ -43,6 +44,8 @@ pub struct Stream {
 /// A flush on its way to the submitter.
 struct Started {
     number: u64,
+    shape: Shape,
+    bytes: u64,
     body: Content,
 }
 
@@ -54,6 +57,7 @@ enum Content {
 /// A group under way.
 struct Submitted {
     number: u64,
+    shape: Shape,
     at: Duration,
     flush: Assembled,
     members: Vec<Vec<usize>>,
@@ -109,13 +113,15 @@ impl Stream {
     }
 
     /// The connection is gone.
-    pub fn forget(&self, connection: ConnectionId) {
-        self.queue.lock().planner.forget(connection);
+    pub fn forget(&self, connection: &Connection) {
+        connection.gone(self.env.clock.monotonic());
+        self.queue.lock().planner.forget(connection.id);
     }
 
     /// Lets go of what was answered as dropped.
-    pub fn drop_expired(&self) {
-        self.queue.lock().drop_expired();
+    pub fn some_expired(&self) {
+        self.queue.lock().some_expired();
+        self.changed.notify_one();
     }
 
     /// Bytes that wait for a flush.
@@ -157,13 +163,14 @@ impl Stream {
         let now = self.env.clock.monotonic();
         batches.iter().for_each(|b| self.metrics.stage(Stage::Wait, now.saturating_sub(b.queued)));
         let flush = assemble(batches);
-        self.metrics.flush(shape, reason, flush.len);
+        let bytes = flush.len;
+        self.metrics.flush(shape, reason, bytes);
         let body = match shape {
             Shape::Inline => Content::Inline(flush),
             Shape::Segment => Content::Segment(tokio::spawn(Arc::clone(stream).upload(flush))),
         };
         // The receiver lives until this sender is gone.
-        let _ = started.send(Started { number, body });
+        let _ = started.send(Started { number, shape, bytes, body });
     }
 
     async fn upload(self: Arc<Self>, flush: Assembled) -> (Assembled, Option<Segment>) {
@@ -191,25 +198,29 @@ impl Stream {
                     let grouped = flush.group(place(&segment), segment::PAYLOAD_START);
                     (flush, grouped, Vec::new(), Some(segment.name.node))
                 }
-                Ok((flush, None)) => (flush, None, Vec::new(), None),
+                Ok((flush, None)) => {
+                    // Nobody waits for it, or the node stops.
+                    flush.batches.iter().for_each(|b| self.finish(b, Err(AppendError::Stopping)));
+                    return self.settle_one(started.shape, started.bytes);
+                }
                 Err(error) => {
                     tracing::error!(%error, "an upload task failed");
-                    return self.settle_one();
+                    return self.settle_one(started.shape, started.bytes);
                 }
             },
         };
         let Some(Grouped { op, members }) = grouped else {
-            return self.settle_one();
+            return self.settle_one(started.shape, started.bytes);
         };
         let ticket = self.manifest.submit(vec![OpKind::Append(op).into()], inline);
         let at = self.env.clock.monotonic();
-        let submitted = Submitted { number: started.number, at, flush, members, named_by };
+        let submitted = Submitted { number: started.number, shape: started.shape, at, flush, members, named_by };
         let stream = Arc::clone(self);
         tokio::spawn(async move { stream.settle(submitted, ticket.await) });
     }
 
     fn settle(&self, group: Submitted, result: Result<Receipt, SubmitError>) {
-        let now = self.env.clock.monotonic();
+        let (now, shape, bytes) = (self.env.clock.monotonic(), group.shape, group.flush.len);
         self.metrics.stage(Stage::Commit, now.saturating_sub(group.at));
         match result.map(|mut receipt| receipt.outcomes.pop()) {
             Ok(Some(OpOutcome::Appended(outcomes))) => {
@@ -228,7 +239,7 @@ impl Stream {
             Err(SubmitError::Fenced) => self.finish_all(&group, &AppendError::TimedOutUnderWay),
             Err(SubmitError::Stopped(_)) => self.finish_all(&group, &AppendError::Stopping),
         }
-        self.settle_one();
+        self.settle_one(shape, bytes);
     }
 
     /// The segment's name was not valid any more, so nothing was stored. What has no successor from its connection is flushed once more; for
@@ -263,8 +274,8 @@ impl Stream {
         batch.request.finish(batch.index, outcome);
     }
 
-    fn settle_one(&self) {
-        self.queue.lock().planner.settled();
+    fn settle_one(&self, shape: Shape, bytes: u64) {
+        self.queue.lock().planner.settled(shape, bytes);
         self.changed.notify_one();
         self.settled.notify_waiters();
     }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use lakebed_manifest::Manifest;
 use lakebed_record::{SegmentName, keys, segment};
 use lakebed_store::env::Env;
-use lakebed_store::{Body, Created, ReadError, Store};
+use lakebed_store::own::{self, Stored};
+use lakebed_store::{Body, Store};
 
 use super::assemble::Assembled;
 
@@ -62,15 +63,20 @@ pub async fn upload(
 
 async fn next_name(manifest: &Manifest, env: &Env, counter: &AtomicU64, flush: &Assembled) -> Option<SegmentName> {
     let mut pause = FIRST_PAUSE;
+    let fence = manifest.fence();
+    tokio::pin!(fence);
     loop {
-        if let Ok(fence) = manifest.fence().await {
-            let number = counter.fetch_add(1, Ordering::Relaxed);
-            return Some(SegmentName { fence, node: manifest.incarnation(), number });
+        tokio::select! {
+            biased;
+            fence = &mut fence => {
+                let number = counter.fetch_add(1, Ordering::Relaxed);
+                return Some(SegmentName { fence: fence.ok()?, node: manifest.incarnation(), number });
+            }
+            () = env.clock.sleep(pause) => {}
         }
-        if !flush.is_wanted() {
+        if !flush.is_wanted(env.clock.monotonic()) {
             return None;
         }
-        env.clock.sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -79,20 +85,12 @@ async fn put(store: &dyn Store, env: &Env, name: &SegmentName, body: &Body, flus
     let key = keys::segment(name);
     let mut pause = FIRST_PAUSE;
     loop {
-        match store.create(&key, body).await.value {
-            Created::Yes if store.refuses_short_bodies() => return Put::Stored,
-            // Stored, but how much of it? Or an earlier try of ours: the length decides.
-            Created::Yes | Created::Exists => match store.head(&key).await.value {
-                Ok(meta) if meta.total_len == body.len() => return Put::Stored,
-                Ok(_) => return Put::Taken,
-                Err(ReadError::NotFound) => {
-                    tracing::error!(%key, "the store says that a segment exists and that it does not")
-                }
-                Err(ReadError::Fault(fault)) => tracing::debug!(%key, %fault, "segment not confirmed, trying again"),
-            },
-            Created::Unknown(fault) => tracing::debug!(%key, %fault, "segment not stored, trying again"),
+        match own::create(store, &key, body).await {
+            Stored::Yes => return Put::Stored,
+            Stored::Foreign => return Put::Taken,
+            Stored::Unknown(fault) => tracing::debug!(%key, %fault, "segment not stored, trying again"),
         }
-        if !flush.is_wanted() {
+        if !flush.is_wanted(env.clock.monotonic()) {
             return Put::Unwanted;
         }
         env.clock.sleep(pause).await;

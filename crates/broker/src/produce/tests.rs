@@ -8,7 +8,7 @@ const NOW: i64 = 1_700_000_000_000;
 fn check_one(bytes: Bytes, partition: i32, config: TopicConfig) -> Result<Checked, AppendError> {
     let name = TopicName::new("t").expect("a topic name");
     let topic = TopicInfo { id: TopicId(7), name, partitions: 2, config: Arc::new(config) };
-    let mut budget = Decompression { left: Limits::default().max_decompressed };
+    let mut budget = Decompression::of(0);
     check(bytes, TopicPartition::new(TopicId(7), partition), &topic, &mut budget, NOW)
 }
 
@@ -91,4 +91,23 @@ fn every_codec_is_accepted() {
         assert_eq!(checked.meta.producer, Some(ProducerMeta { id: 5, epoch: 1, sequence: 77, transactional: false }));
         assert_eq!((checked.meta.offsets, checked.meta.max_timestamp), (50, NOW + 49));
     }
+}
+
+/// A batch whose one record has so many zeros.
+fn zeros(len: usize) -> Bytes {
+    let mut builder = BatchBuilder::new().codec(Codec::Zstd);
+    builder.push(NOW, None, Some(&vec![0; len]), []);
+    builder.build()
+}
+
+#[test]
+fn batches_of_one_request_share_what_they_may_decompress_to() {
+    let mut budget = Decompression::of(0);
+    let (small, large) = (zeros(1 << 20), zeros(40 << 20));
+    assert!(budget.validate(&large).is_ok(), "more than is quickly done, but not too much");
+    assert!(budget.validate(&small).is_ok());
+    assert!(matches!(budget.validate(&large), Err(BatchError::TooLarge(_))));
+    assert!(budget.validate(&small).is_err(), "how far the last one came is not known");
+    let uncompressed = batch_at(&[NOW], 100_000);
+    assert!(budget.validate(&uncompressed).is_ok());
 }

@@ -82,15 +82,17 @@ async fn read(front: &Front, request: api::FetchRequest) -> (Results, Option<Mem
         true => front.replies.acquire(request.max_bytes).now_or_never(),
         false => None,
     };
-    if let Some(permit) = permit {
+    if let Some(mut permit) = permit {
         let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
         let results = front.broker.fetch(at_once).await;
         let done = request.max_wait.is_zero() || results.iter().any(Result::is_err);
         if done || len(&results) >= request.min_bytes {
-            // Only what the reply really takes.
-            drop(permit);
-            let permit = memory_for(front, &results);
-            return (results, permit);
+            // Only what the reply really takes; a first batch may be larger than what was asked for.
+            let len = len(&results);
+            permit.shrink_to(len);
+            let missing = front.replies.acquire(len - permit.bytes());
+            missing.now_or_never().into_iter().for_each(|more| permit.merge(more));
+            return (results, (len > FREE_BYTES).then_some(permit));
         }
     }
     let little = FREE_BYTES.max(request.min_bytes).min(request.max_bytes);

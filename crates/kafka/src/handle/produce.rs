@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use lakebed_broker::Broker;
 use lakebed_broker::api::{Append, AppendError, Appended, Unavailable};
+use lakebed_broker::{Broker, Frame};
 use lakebed_record::{Partition, TopicId, TopicName};
 
 use super::{Call, Session, open};
@@ -45,7 +45,7 @@ enum Unknown {
 }
 
 impl Session {
-    pub(super) fn start_produce(&mut self, request: Admitted) -> Started {
+    pub(super) fn start_produce(&mut self, mut request: Admitted) -> Started {
         let (call, produce) = match decode(&request.frame) {
             Ok(decoded) => decoded,
             Err(closed) => return Started::Refused(closed),
@@ -61,8 +61,9 @@ impl Session {
             true => Either::Left(std::future::ready(Vec::new())),
             false => {
                 let client_id = RequestHeader::decode(&request.frame).ok().and_then(|(header, _)| header.client_id);
-                let stored = self.producer(client_id).append(appends, timeout.unwrap_or(DEFAULT_TIMEOUT));
-                Either::Right(stored)
+                let frame = Frame { len: request.frame.len(), memory: request.permit.take() };
+                let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+                Either::Right(self.producer(client_id).append_from(frame, appends, timeout))
             }
         };
         let metrics = self.front.metrics.clone();

@@ -265,7 +265,7 @@ async fn find(broker: &Broker, asked: DeletableTopic<'_>) -> Result<TopicInfo, R
     match (asked.name, asked.id) {
         (Some(name), TopicId::NIL) => {
             let name = TopicName::new(name).map_err(|_| unknown(ErrorCode::UnknownTopicOrPartition))?;
-            let found = broker.topic_by_name(&name).await.map_err(unavailable)?;
+            let found = broker.current_topic_by_name(&name).await.map_err(unavailable)?;
             found.ok_or_else(|| unknown(ErrorCode::UnknownTopicOrPartition))
         }
         (None, id) if id != TopicId::NIL => {

@@ -19,7 +19,7 @@ use crate::commit::{self, Draft, Opened, SlotContent};
 use crate::state::State;
 
 /// A node attempts only this many slots after its applied prefix (rule 4).
-const PIPELINE: u64 = 4;
+pub const PIPELINE: u64 = 4;
 /// A commit carries no further groups once its inlined bytes reach this.
 const INLINE_LIMIT: u64 = 256 << 10;
 /// Slots that are read in parallel while catching up.

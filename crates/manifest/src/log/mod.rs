@@ -6,5 +6,5 @@ mod flight;
 mod tests;
 mod time;
 
-pub use self::core::{Action, Config, Core, Counters, GetAnswer, Resolved};
+pub use self::core::{Action, Config, Core, Counters, GetAnswer, PIPELINE, Resolved};
 pub use time::{Dated, LogClock, Moment, TimeView};

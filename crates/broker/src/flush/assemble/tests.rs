@@ -7,7 +7,7 @@ use super::*;
 use crate::api::AppendError;
 
 fn batches(sizes: &[(i32, usize)]) -> (Arc<Request>, Answer, Vec<Batch>) {
-    let (request, answer) = Request::new(sizes.iter().map(|_| None));
+    let (request, answer) = Request::new(sizes.iter().map(|_| None), Duration::MAX, None);
     let connection = Arc::new(Connection::new(ConnectionId(1), String::new()));
     let batch = |(index, &(partition, len)): (usize, &(i32, usize))| {
         let bytes = Bytes::from(vec![index as u8; len]);
@@ -70,7 +70,7 @@ fn dropped_batches_leave_gaps() {
     let flush = assemble(all);
     request.finish(1, Err(AppendError::TimedOut));
     request.finish(3, Err(AppendError::TimedOut));
-    assert!(flush.is_wanted());
+    assert!(flush.is_wanted(Duration::ZERO));
     let grouped = flush.group(INLINE, 0).expect("some are wanted");
     assert_eq!(layout(&flush, &grouped, 0), [(0, vec![0]), (0, vec![2]), (2, vec![4])]);
     assert!(flush.group(INLINE, 0).is_none(), "what is grouped is not grouped again");
@@ -81,6 +81,6 @@ fn nothing_is_grouped_when_nothing_is_wanted() {
     let (request, _answer, all) = batches(&[(0, 10), (0, 11)]);
     let flush = assemble(all);
     (0..2).for_each(|i| request.finish(i, Err(AppendError::TimedOut)));
-    assert!(!flush.is_wanted());
+    assert!(!flush.is_wanted(Duration::ZERO));
     assert!(flush.group(INLINE, 0).is_none());
 }

@@ -61,7 +61,7 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
         let (done, rest): (Vec<_>, Vec<_>) = under_way.into_iter().partition(|(until, ..)| *until <= now);
         under_way = rest;
         for (_, shape, requests) in done {
-            planner.settled();
+            planner.settled(shape, requests.iter().map(|r| r.2).sum());
             if shape == Shape::Segment {
                 planner.uploaded();
             }
@@ -88,13 +88,14 @@ fn run(policy: Policy, clients: &[Client], put: u64) -> Run {
             waiting.push((id, now, bytes));
         }
         if let Decision::Flush(_, shape) = planner.decide(at, Duration::from_millis(put)) {
-            planner.started(shape, at);
             let requests = std::mem::take(&mut waiting);
+            let bytes = requests.iter().map(|r| r.2).sum();
+            planner.started(shape, bytes, at);
             for (id, _, bytes) in &requests {
                 planner.taken(ConnectionId(*id as u64), *bytes);
             }
             puts += u64::from(shape.puts());
-            largest = largest.max(requests.iter().map(|r| r.2).sum());
+            largest = largest.max(bytes);
             under_way.push((now + put * u64::from(shape.puts()), shape, requests));
         }
     }
@@ -163,34 +164,63 @@ fn the_first_record_after_an_idle_time_goes_at_once() {
         assert_eq!(planner.decide(at(now), Duration::ZERO), Decision::Idle);
         planner.pushed(ConnectionId(1), Window::Open, 100, at(now));
         assert_eq!(planner.decide(at(now), Duration::ZERO), Decision::Flush(Reason::Gap, Shape::Inline));
-        planner.started(Shape::Inline, at(now));
+        planner.started(Shape::Inline, 100, at(now));
         planner.taken(ConnectionId(1), 100);
-        planner.settled();
+        planner.settled(Shape::Inline, 100);
     }
+}
+
+/// How many flushes of so many bytes start while none settles.
+fn start_all(planner: &mut Planner, bytes: u64) -> usize {
+    let mut started = 0;
+    for second in 0..200 {
+        planner.pushed(ConnectionId(1), Window::Open, bytes, Duration::from_secs(second));
+        while let Decision::Flush(_, shape) = planner.decide(Duration::from_secs(second), Duration::ZERO) {
+            planner.taken(ConnectionId(1), planner.pending());
+            planner.started(shape, bytes, Duration::from_secs(second));
+            started += 1;
+        }
+    }
+    started
 }
 
 #[test]
 fn too_much_under_way_holds_the_next_flush_back() {
     let mut planner = Planner::new(policy(FlushProfile::Latency, None));
-    let mut started = 0;
-    for second in 0..200 {
-        planner.pushed(ConnectionId(1), Window::Open, MIB, Duration::from_secs(second));
-        while let Decision::Flush(_, shape) = planner.decide(Duration::from_secs(second), Duration::ZERO) {
-            planner.taken(ConnectionId(1), planner.pending());
-            planner.started(shape, Duration::from_secs(second));
-            started += 1;
-        }
-    }
-    assert_eq!(started, planner.policy.max_uploads);
+    assert_eq!(start_all(&mut planner, MIB), planner.policy.max_uploads);
     planner.uploaded();
-    planner.settled();
+    planner.settled(Shape::Segment, MIB);
+    assert!(matches!(planner.decide(Duration::from_secs(300), Duration::ZERO), Decision::Flush(..)));
+}
+
+#[test]
+fn records_wait_for_company_while_the_log_takes_no_more_commits() {
+    let mut planner = Planner::new(policy(FlushProfile::Latency, None));
+    assert_eq!(start_all(&mut planner, 1000) as u64, PIPELINE);
+    planner.settled(Shape::Inline, 1000);
+    let now = Duration::from_secs(300);
+    assert_eq!(planner.decide(now, Duration::ZERO), Decision::Flush(Reason::Gap, Shape::Inline));
+    planner.started(Shape::Inline, 1000, now);
+    planner.taken(ConnectionId(1), planner.pending());
+    planner.pushed(ConnectionId(1), Window::Open, MIB, now);
+    assert!(matches!(planner.decide(now * 2, Duration::ZERO), Decision::Flush(_, Shape::Segment)));
+}
+
+#[test]
+fn what_is_under_way_never_exceeds_the_memory_for_requests_by_more_than_a_flush() {
+    let mut small = BrokerConfig::new("localhost", 9092, 4 * MIB as usize);
+    small.cache_bytes = 0;
+    small.flush = FlushProfile::Economy;
+    let mut planner = Planner::new(Policy::new(&small));
+    assert_eq!(start_all(&mut planner, 300 * KIB), 14);
+    planner.settled(Shape::Segment, 300 * KIB);
     assert!(matches!(planner.decide(Duration::from_secs(300), Duration::ZERO), Decision::Flush(..)));
 }
 
 #[test]
 fn closing_does_not_wait() {
     let mut planner = Planner::new(policy(FlushProfile::Economy, Some(1)));
-    planner.started(Shape::Segment, Duration::from_millis(10));
+    planner.started(Shape::Segment, 100, Duration::from_millis(10));
     planner.pushed(ConnectionId(1), Window::Open, 100, Duration::from_millis(11));
     assert!(matches!(planner.decide(Duration::from_millis(11), Duration::ZERO), Decision::WakeAt(_)));
     planner.close();

@@ -14,12 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakebed_record::keys::Key;
-use lakebed_store::env::Env;
-use lakebed_store::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
 use parking_lot::Mutex;
 
-use crate::config::FlushProfile;
-use crate::metrics::Metrics;
+use crate::env::Env;
+use crate::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
 
 const SAMPLES: usize = 128;
 const ENOUGH: usize = 24;
@@ -29,30 +27,49 @@ const WORTH_IT: Duration = Duration::from_millis(5);
 const LARGE: u64 = 512 << 10;
 
 /// How eagerly: a request past this percentile is sent again, at most so many in a hundred.
-#[derive(Clone, Copy, Debug)]
-struct Eagerness {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eagerness {
     percentile: usize,
     share: u32,
 }
 
+impl Eagerness {
+    /// Only the slowest few.
+    pub const SPARING: Eagerness = Eagerness { percentile: 97, share: 5 };
+    /// Where every slow create is waited for by somebody, and requests may cost a quarter more.
+    pub const EAGER: Eagerness = Eagerness { percentile: 80, share: 25 };
+    const OF_GETS: Eagerness = Eagerness { percentile: 95, share: 5 };
+}
+
+type OnHedge = Box<dyn Fn(&'static str) + Send + Sync>;
+
+/// A store that hedges.
 pub struct Hedged {
     store: Arc<dyn Store>,
     env: Env,
     small_puts: Mutex<History>,
     large_puts: Mutex<History>,
     gets: Mutex<History>,
-    metrics: Metrics,
+    on_hedge: OnHedge,
 }
 
 impl Hedged {
-    pub fn new(store: Arc<dyn Store>, env: Env, profile: FlushProfile, metrics: Metrics) -> Hedged {
-        let puts = match profile {
-            FlushProfile::Latency => Eagerness { percentile: 80, share: 25 },
-            FlushProfile::Balanced | FlushProfile::Economy => Eagerness { percentile: 97, share: 5 },
-        };
+    /// `on_hedge` is told of every request that is sent a second time: a `put` or a `get`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        env: Env,
+        puts: Eagerness,
+        on_hedge: impl Fn(&'static str) + Send + Sync + 'static,
+    ) -> Hedged {
         let history = |kind, eagerness| Mutex::new(History::new(kind, eagerness));
-        let gets = history("get", Eagerness { percentile: 95, share: 5 });
-        Hedged { store, env, small_puts: history("put", puts), large_puts: history("put", puts), gets, metrics }
+        Hedged {
+            store,
+            env,
+            small_puts: history("put", puts),
+            large_puts: history("put", puts),
+            gets: history("get", Eagerness::OF_GETS),
+            on_hedge: Box::new(on_hedge),
+        }
     }
 
     /// Runs `request`, and a second one if the first is late. An answer that proves nothing does not win while the other
@@ -88,7 +105,7 @@ impl Hedged {
             () = self.env.clock.sleep(patience) => {}
         }
         let Some(kind) = history.lock().hedge() else { return first.await };
-        self.metrics.hedge(kind);
+        (self.on_hedge)(kind);
         let second = request();
         tokio::pin!(second);
         tokio::select! {
@@ -137,7 +154,7 @@ impl Store for Hedged {
 /// How long recent requests of one kind took, and how many more may be sent twice. Pure.
 #[derive(Debug)]
 struct History {
-    /// As the metric says it.
+    /// `put` or `get`.
     kind: &'static str,
     eagerness: Eagerness,
     recent: VecDeque<Duration>,

@@ -1,17 +1,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lakebed_record::keys;
-use lakebed_store::memory::MemoryStore;
-use lakebed_store::{Fault, FaultKind};
 use tokio::time::Instant;
 
 use super::*;
+use crate::memory::MemoryStore;
+use crate::{Fault, FaultKind};
 
 const MS: Duration = Duration::from_millis(1);
 
 struct TokioClock(Instant);
 
-impl lakebed_store::env::Clock for TokioClock {
+impl crate::env::Clock for TokioClock {
     fn monotonic(&self) -> Duration {
         self.0.elapsed()
     }
@@ -86,6 +86,7 @@ impl Store for Script {
 struct Bench {
     script: Arc<Script>,
     hedged: Hedged,
+    hedges: Arc<AtomicU64>,
     created: AtomicU64,
 }
 
@@ -95,8 +96,13 @@ impl Bench {
         let env = env();
         let script = Script { inner: MemoryStore::new(&env), next: Mutex::default(), creates: AtomicU64::new(0) };
         let script = Arc::new(script);
-        let hedged = Hedged::new(script.clone(), env, FlushProfile::Balanced, Metrics::new());
-        let bench = Bench { script, hedged, created: AtomicU64::new(0) };
+        let hedges = Arc::new(AtomicU64::new(0));
+        let count = hedges.clone();
+        let hedged = Hedged::new(script.clone(), env, Eagerness::SPARING, move |kind| {
+            assert_eq!(kind, "put");
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let bench = Bench { script, hedged, hedges, created: AtomicU64::new(0) };
         for _ in 0..100 {
             bench.create(&[]).await;
         }
@@ -126,6 +132,7 @@ async fn a_late_request_is_overtaken_by_its_twin() {
     let (answer, took, requests) = bench.create(&[Next::Takes(60 * MS), Next::Takes(60 * MS)]).await;
     assert!(matches!(answer, Created::Yes));
     assert_eq!((took, requests), (60, 2));
+    assert_eq!(bench.hedges.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,9 +159,17 @@ async fn a_store_that_is_slow_as_a_whole_is_not_asked_for_twice_as_much() {
     assert!(requests <= 220, "{requests}");
 }
 
+#[tokio::test]
+async fn keeps_the_contract() {
+    let env = Env::system();
+    let memory = Arc::new(MemoryStore::new(&env));
+    let store = Hedged::new(memory, env.clone(), Eagerness::EAGER, |_| {});
+    crate::conformance::run(Arc::new(store), &env).await;
+}
+
 #[test]
 fn local_stores_are_never_hedged() {
-    let mut history = History::new("put", Eagerness { percentile: 97, share: 5 });
+    let mut history = History::new("put", Eagerness::SPARING);
     (0..1000).for_each(|n| history.took(if n % 50 == 0 { 90 * MS } else { MS }));
     assert_eq!(history.patience(), None);
 }
