@@ -197,6 +197,8 @@ impl Reader {
     }
 }
 
+/// Of what an answer may not hold, nothing is waited for.
 fn enough(plan: &Plan, request: &FetchRequest) -> bool {
-    request.max_wait.is_zero() || plan.has_errors() || plan.available >= request.min_bytes as u64
+    let wanted = request.min_bytes.min(request.max_bytes) as u64;
+    request.max_wait.is_zero() || plan.has_errors() || plan.available >= wanted
 }

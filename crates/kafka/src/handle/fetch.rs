@@ -86,7 +86,7 @@ async fn read(front: &Front, request: api::FetchRequest) -> (Results, Option<Mem
         let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
         let results = front.broker.fetch(at_once).await;
         let done = request.max_wait.is_zero() || results.iter().any(Result::is_err);
-        if done || len(&results) >= request.min_bytes {
+        if done || len(&results) >= request.min_bytes.min(request.max_bytes) {
             // Only what the reply really takes; a first batch may be larger than what was asked for.
             let len = len(&results);
             permit.shrink_to(len);
