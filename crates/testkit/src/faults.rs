@@ -141,6 +141,10 @@ impl Rates {
         Rates::default()
     }
 
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every call that the fault can strike is struck.
     pub fn always(fault: Fault) -> Rates {
         Rates(BTreeMap::from([(fault, 10_000)]))

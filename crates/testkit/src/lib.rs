@@ -6,6 +6,7 @@
 pub mod entropy;
 pub mod faults;
 pub mod history;
+pub mod ledger;
 pub mod power;
 pub mod sim;
 pub mod store;

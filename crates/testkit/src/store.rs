@@ -4,7 +4,6 @@
 //! that follow. Writes take effect in tasks of their own, so that dropping the caller's future, a pause or a crash does
 //! not call back a request that is on its way. What was created is watched: it must never change.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::entropy::{Dice, SeededEntropy};
 use crate::faults::{Call, Fault, Rates};
+use crate::ledger::{Ledger, content_hash};
 use crate::power::{Nemesis, Point, Power};
 use crate::time::TrueTime;
 
@@ -35,8 +35,7 @@ pub struct Bucket {
     /// Median latency of a PUT and of a GET in ms.
     put_ms: u64,
     get_ms: u64,
-    /// Hash of what each key was created with, and when.
-    created: Mutex<BTreeMap<Key, (u64, Duration)>>,
+    ledger: Ledger,
     /// Every content of CURRENT, and since when.
     currents: Mutex<Vec<(Duration, Bytes)>>,
 }
@@ -44,7 +43,7 @@ pub struct Bucket {
 impl Bucket {
     pub fn new(time: TrueTime, rates: Rates, seed: u64) -> Arc<Bucket> {
         let dice = Dice::new(seed);
-        let env = Env { clock: Arc::new(time), entropy: Arc::new(SeededEntropy::new(seed)) };
+        let env = Env { clock: Arc::new(WholeSeconds(time)), entropy: Arc::new(SeededEntropy::new(seed)) };
         // Some stores are slow, so that more than one commit of a node is under way at a time.
         let put_ms = if dice.one_in(3) { dice.between(150, 400) } else { dice.between(5, 80) };
         let get_ms = dice.between(3, 40);
@@ -56,7 +55,7 @@ impl Bucket {
             dice,
             put_ms,
             get_ms,
-            created: Mutex::default(),
+            ledger: Ledger::default(),
             currents: Mutex::default(),
         })
     }
@@ -70,9 +69,9 @@ impl Bucket {
         self.inner.get(key, None).await.value.ok().map(|o| o.bytes)
     }
 
-    /// When an object was created, in true time.
-    pub fn created_at(&self, key: &Key) -> Option<Duration> {
-        self.created.lock().get(key).map(|(_, at)| *at)
+    /// What every key has ever held.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub fn swaps_of_current(&self) -> Vec<(Duration, Bytes)> {
@@ -81,10 +80,9 @@ impl Bucket {
 
     /// Objects whose content is not the one they were created with.
     pub async fn changed(&self) -> Vec<Key> {
-        let created = self.created.lock().clone();
-        let mut changed = Vec::new();
-        for (key, (hash, _)) in created {
-            if self.peek(&key).await.map(|b| content_hash(&b)) != Some(hash) {
+        let mut changed = self.ledger.replaced();
+        for (key, content) in self.ledger.living() {
+            if self.peek(&key).await.map(|b| content_hash(&b)) != Some(content) {
                 changed.push(key);
             }
         }
@@ -98,7 +96,7 @@ impl Bucket {
         }
         let created = self.inner.create(key, body).await.value;
         if matches!(created, Created::Yes) {
-            self.created.lock().insert(key.clone(), (content_hash(&body.to_bytes()), self.time.now()));
+            self.ledger.created(key, &body.to_bytes(), self.time.now());
         }
         created
     }
@@ -111,9 +109,8 @@ impl Bucket {
         swapped
     }
 
-    /// S3's dates have whole seconds.
     fn date(&self) -> i64 {
-        self.time.wall_ms() / 1000 * 1000
+        Clock::wall_ms(&WholeSeconds(self.time))
     }
 
     fn latency(&self, median_ms: u64) -> Duration {
@@ -124,8 +121,21 @@ impl Bucket {
     }
 }
 
-fn content_hash(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+/// The store's clock as it shows itself: S3's `Date` and Last-Modified have whole seconds.
+struct WholeSeconds(TrueTime);
+
+impl Clock for WholeSeconds {
+    fn monotonic(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.0.wall_ms() / 1000 * 1000
+    }
+
+    fn sleep<'a>(&'a self, how_long: Duration) -> BoxFuture<'a, ()> {
+        Clock::sleep(&self.0, how_long)
+    }
 }
 
 /// What the caller's side of a call waits for: its time-out on one hand, an answer on the other.

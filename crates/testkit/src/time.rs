@@ -57,6 +57,8 @@ impl Clock for TrueTime {
 pub struct MachineClock {
     time: TrueTime,
     state: Mutex<Running>,
+    /// How far off the wall clock was set (ms), and when; from the start on, oldest first.
+    settings: Mutex<Vec<(Duration, i64)>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,21 +77,29 @@ const MILLION: i64 = 1_000_000;
 impl MachineClock {
     pub fn new(time: TrueTime, fast_ppm: i64, wall_offset_ms: i64) -> MachineClock {
         let state = Running { fast_ppm, wall_offset_ms, at: time.now(), mono: Duration::ZERO, suspended: false };
-        MachineClock { time, state: Mutex::new(state) }
+        MachineClock { time, state: Mutex::new(state), settings: Mutex::new(vec![(time.now(), wall_offset_ms)]) }
     }
 
-    fn monotonic(&self) -> Duration {
+    pub fn monotonic(&self) -> Duration {
         let state = self.state.lock();
         state.mono + state.run_since(self.time.now())
     }
 
-    fn wall_ms(&self) -> i64 {
+    pub fn wall_ms(&self) -> i64 {
         self.time.wall_ms() + self.state.lock().wall_offset_ms
     }
 
     /// The wall clock is set, to this much past the truth, as NTP or an operator may.
     pub fn set_off(&self, by_ms: i64) {
         self.state.lock().wall_offset_ms = by_ms;
+        self.settings.lock().push((self.time.now(), by_ms));
+    }
+
+    /// The most by which the wall clock has been off, before or behind, since `since` (ms).
+    pub fn most_off_since(&self, since: Duration) -> i64 {
+        let settings = self.settings.lock();
+        let first = settings.partition_point(|(at, _)| *at <= since).saturating_sub(1);
+        settings[first..].iter().map(|(_, by_ms)| by_ms.abs()).max().unwrap_or(0)
     }
 
     pub fn suspend(&self, suspended: bool) {

@@ -4,7 +4,6 @@
 //! today; with a collector it would.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_broker::Broker;
@@ -99,7 +98,7 @@ pub async fn check_snapshots(world: &World) {
         world.count("outcome snapshot swapped");
         for index in now.iter().filter(|i| !kept.contains(i)) {
             for part in parts(world, index).await {
-                let fresh = world.bucket.created_at(&part).is_some_and(|at: Duration| at >= *since);
+                let fresh = world.bucket.ledger().lives(&part).last().is_some_and(|life| life.from >= *since);
                 if !fresh && !protected.contains(&part) {
                     world.violation(format!("snapshot {index} names part {part}, which nothing had protected"));
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakebed_broker::api::TimestampType;
 use lakebed_broker::{Broker, BrokerConfig};
 use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig};
 use lakebed_record::envelope::{self, Kind};
@@ -13,7 +14,7 @@ use lakebed_store::memory::MemoryStore;
 use lakebed_store::{Body, Store};
 
 use super::audit;
-use super::client::{Client, request, split};
+use super::client::{Client, split, whole};
 use super::world::World;
 use crate::entropy::SeededEntropy;
 use crate::history::Read;
@@ -108,6 +109,9 @@ async fn read_all(world: &Arc<World>) {
             let tp = TopicPartition::new(topic.id, partition);
             if let Some(log) = read_log(world, &broker, tp).await {
                 world.nemesis.tally.count("batches in the end", log.len() as u64);
+                if topic.config.timestamp_type == TimestampType::LogAppendTime {
+                    world.nemesis.tally.count("LogAppendTime batches in the end", log.len() as u64);
+                }
                 world.history.lock().check_log(tp, &log);
             }
         }
@@ -118,7 +122,7 @@ async fn read_log(world: &World, broker: &Broker, tp: TopicPartition) -> Option<
     let mut log: Vec<Read> = Vec::new();
     let mut offset = 0;
     loop {
-        match broker.fetch(request(tp, offset, Duration::ZERO)).await.remove(0) {
+        match broker.fetch(whole(tp, offset)).await.remove(0) {
             Ok(fetched) if fetched.high_watermark == offset => return Some(log),
             Ok(fetched) => {
                 let batches = split(&fetched.records.concat());

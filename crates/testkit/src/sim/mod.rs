@@ -4,7 +4,6 @@ mod audit;
 mod client;
 mod cluster;
 mod finish;
-mod idempotent;
 mod plan;
 mod world;
 

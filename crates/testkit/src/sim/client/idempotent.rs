@@ -7,7 +7,7 @@ use lakebed_broker::api::AppendError;
 use lakebed_record::TopicPartition;
 use lakebed_record::batch::BatchBuilder;
 
-use super::client::{Client, Gone};
+use super::{Client, Gone};
 use crate::history::{SentId, Told};
 
 pub struct Idempotent {
@@ -34,12 +34,15 @@ impl Idempotent {
             return self.send_again(client).await;
         }
         let Some(tp) = client.partition().await? else { return Ok(()) };
+        if client.dice.one_in(12) {
+            return self.leave_a_gap(client, tp).await;
+        }
         for _ in 0..1 + client.dice.below(5) {
             let sequence = self.next.entry(tp).or_insert(0);
-            let batch = client.batch(BatchBuilder::new().producer(self.id, self.epoch, *sequence));
+            let draft = client.draft(BatchBuilder::new().producer(self.id, self.epoch, *sequence));
             let key = (self.id, self.epoch, *sequence);
-            *sequence += batch.count();
-            self.open.push(client.record(tp, &batch, Some(key)));
+            *sequence += draft.times.len() as i32;
+            self.open.push(client.record(tp, draft, Some(key)));
         }
         let results = client.send(&self.open.clone()).await?;
         let acked: Vec<bool> = results.iter().map(Result::is_ok).collect();
@@ -51,6 +54,23 @@ impl Idempotent {
             client.world.violation(format!("producer {}: a batch was acknowledged behind one that was not", self.id));
         }
         self.keep_open(client);
+        Ok(())
+    }
+
+    /// A client that has lost count is refused.
+    async fn leave_a_gap(&mut self, client: &mut Client, tp: TopicPartition) -> Result<(), Gone> {
+        let sequence = self.next.get(&tp).copied().unwrap_or(0) + 1 + client.dice.below(10) as i32;
+        let draft = client.draft(BatchBuilder::new().producer(self.id, self.epoch, sequence));
+        let id = client.record(tp, draft, Some((self.id, self.epoch, sequence)));
+        // If it is under way, no other batch may take its sequence: the id is given up, on whatever ends this.
+        self.over = true;
+        match client.send(&[id]).await?.remove(0) {
+            Ok(_) => {
+                client.world.violation(format!("producer {}: batch {id} leaves a gap and was acknowledged", self.id))
+            }
+            Err(AppendError::OutOfOrderSequence) => self.over = false,
+            Err(_) => {}
+        }
         Ok(())
     }
 
