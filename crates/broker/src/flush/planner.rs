@@ -19,6 +19,8 @@ const QUIET: Duration = Duration::from_millis(15);
 const EARLY_CREDIT: u32 = 3;
 /// Shortest gap of profile `latency`: a local store's commit takes microseconds.
 const SHORTEST_GAP: Duration = Duration::from_millis(1);
+/// And its longest, that of `economy`: a process that was stopped for hours has seen a commit that took hours.
+const LONGEST_GAP: Duration = Duration::from_millis(400);
 const MIB: u64 = 1 << 20;
 
 /// Names a connection within its broker.
@@ -61,11 +63,7 @@ impl Policy {
                 Gap::Fixed(Duration::from_millis(200)),
                 Duration::from_millis(84),
             ),
-            FlushProfile::Economy => (
-                Gap::Fixed(Duration::from_millis(400)),
-                Gap::Fixed(Duration::from_millis(400)),
-                Duration::from_millis(167),
-            ),
+            FlushProfile::Economy => (Gap::Fixed(LONGEST_GAP), Gap::Fixed(LONGEST_GAP), Duration::from_millis(167)),
         };
         Policy {
             size_trigger: if config.flush == FlushProfile::Economy { 16 * MIB } else { 8 * MIB },
@@ -302,7 +300,7 @@ impl Planner {
         };
         let gap = match gap {
             Gap::Fixed(gap) => gap,
-            Gap::HalfCommit => (commit_p50 / 2).max(SHORTEST_GAP),
+            Gap::HalfCommit => (commit_p50 / 2).clamp(SHORTEST_GAP, LONGEST_GAP),
         };
         let regular = start + gap;
         let silence = if self.unsure == 0 { self.last_push } else { self.last_push + QUIET };

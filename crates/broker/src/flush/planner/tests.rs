@@ -227,3 +227,15 @@ fn closing_does_not_wait() {
     let decision = planner.decide(Duration::from_millis(11), Duration::ZERO);
     assert_eq!(decision, Decision::Flush(Reason::Closing, Shape::Inline));
 }
+
+#[test]
+fn a_commit_that_took_hours_does_not_hold_up_the_next_flush() {
+    let mut planner = Planner::new(policy(FlushProfile::Latency, None));
+    planner.started(Shape::Inline, Duration::ZERO);
+    planner.settled();
+    planner.pushed(ConnectionId(1), Window::Open, KIB, Duration::ZERO);
+    let Decision::WakeAt(at) = planner.decide(Duration::ZERO, Duration::from_secs(25 * 3600)) else {
+        panic!("a flush has just started");
+    };
+    assert!(at <= Duration::from_secs(1), "{at:?}");
+}
