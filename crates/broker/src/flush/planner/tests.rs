@@ -231,8 +231,8 @@ fn closing_does_not_wait() {
 #[test]
 fn a_commit_that_took_hours_does_not_hold_up_the_next_flush() {
     let mut planner = Planner::new(policy(FlushProfile::Latency, None));
-    planner.started(Shape::Inline, Duration::ZERO);
-    planner.settled();
+    planner.started(Shape::Inline, KIB, Duration::ZERO);
+    planner.settled(Shape::Inline, KIB);
     planner.pushed(ConnectionId(1), Window::Open, KIB, Duration::ZERO);
     let Decision::WakeAt(at) = planner.decide(Duration::ZERO, Duration::from_secs(25 * 3600)) else {
         panic!("a flush has just started");
