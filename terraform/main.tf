@@ -25,7 +25,7 @@ resource "aws_s3_bucket" "lakebed" {
   bucket = var.bucket
 }
 
-# Objects are written once; old versions of CURRENT would only cost.
+# Objects are written once; old versions of CURRENT, and of what is deleted, would only cost.
 resource "aws_s3_bucket_versioning" "lakebed" {
   bucket = aws_s3_bucket.lakebed.id
   versioning_configuration {
@@ -41,12 +41,14 @@ resource "aws_s3_bucket_public_access_block" "lakebed" {
   restrict_public_buckets = true
 }
 
+# Only cleaning needs s3:DeleteObject, and it is off unless turned on: until then it may be left out. There are no
+# versions, so s3:DeleteObjectVersion is not needed.
 data "aws_iam_policy_document" "node" {
   statement {
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
     resources = ["${aws_s3_bucket.lakebed.arn}/${var.prefix}/*"]
   }
-  # Nothing is listed; but to who may not list, S3 answers 403 instead of 404 for an object that does not exist.
+  # Nothing but garbage is found by listing; but to who may not list, S3 answers 403 instead of 404 for an object that does not exist.
   statement {
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.lakebed.arn]

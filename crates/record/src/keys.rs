@@ -1,5 +1,6 @@
 //! The keys of section 2: what stands where in the bucket, relative to the store's prefix.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,17 +15,28 @@ impl Key {
     /// If `key` is not of the form above: keys are made by the functions here, never from outside input.
     pub fn new(key: impl AsRef<str>) -> Key {
         let key = key.as_ref();
+        Key::listed(key).unwrap_or_else(|| panic!("not an object key: {key:?}"))
+    }
+
+    /// A name that a store listed; `None` if it is of another form, so that somebody else put it there.
+    pub fn listed(name: &str) -> Option<Key> {
         let fine = |s: &str| {
             !s.is_empty()
                 && s != "."
                 && s != ".."
                 && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
-        assert!(key.split('/').all(fine), "not an object key: {key:?}");
-        Key(key.into())
+        name.split('/').all(fine).then(|| Key(name.into()))
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Keys are ordered as their texts are.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -15,6 +15,8 @@ fn kind(operation: Operation) -> &'static str {
         Operation::Create | Operation::Swap => "put",
         Operation::Get => "get",
         Operation::Head => "head",
+        Operation::Delete => "delete",
+        Operation::List => "list",
     }
 }
 
@@ -102,6 +104,8 @@ mod tests {
         let store = Arc::new(Metered::new(Arc::new(MemoryStore::new(&env)), &env));
         store.create(&keys::format(), &Body::from(bytes::Bytes::from_static(b"12345"))).await;
         store.get(&keys::current(), None).await;
+        store.delete(&keys::probe(0, "a")).await.value.unwrap();
+        store.list("log/", None).await.value.unwrap();
         let mut registry = Registry::with_prefix("lakebed");
         registry.register_collector(Box::new(StoreMetrics(store)));
         let mut text = String::new();
@@ -109,6 +113,8 @@ mod tests {
         for line in [
             "lakebed_store_requests_total{kind=\"put\",operation=\"create\",outcome=\"ok\"} 1",
             "lakebed_store_requests_total{kind=\"get\",operation=\"get\",outcome=\"not_found\"} 1",
+            "lakebed_store_requests_total{kind=\"delete\",operation=\"delete\",outcome=\"ok\"} 1",
+            "lakebed_store_requests_total{kind=\"list\",operation=\"list\",outcome=\"ok\"} 1",
             "lakebed_store_transferred_bytes_total{kind=\"put\",operation=\"create\",outcome=\"ok\"} 5",
             "lakebed_store_request_duration_seconds_count{kind=\"put\",operation=\"create\",outcome=\"ok\"} 1",
             "lakebed_store_requests_in_flight 0",

@@ -12,6 +12,7 @@ use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
 use lakebed_store::metered::Metered;
+use lakebed_store::pace::Paced;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -103,7 +104,8 @@ async fn start(config: &Config, told: &HostPort, env: &Env) -> Result<Started> {
     let store = open::store(&config.store, config.store_profile, env).await?;
     let store = Arc::new(Metered::new(store, env));
     open::try_new(store.as_ref(), &config.store, env).await?;
-    let opened = Broker::open(Arc::clone(&store) as Arc<dyn Store>, env.clone(), broker_config(config, told)?);
+    let paced = Paced::new(Arc::clone(&store) as Arc<dyn Store>, env);
+    let opened = Broker::open(Arc::new(paced), env.clone(), broker_config(config, told)?);
     tokio::select! {
         broker = opened => Ok(Started { broker: broker.with_context(|| config.store.to_string())?, store }),
         () = env.clock.sleep(START_LIMIT) => {

@@ -1,9 +1,11 @@
 //! What every store and every decorator has to pass: the contract of [`Store`] as assertions.
 //!
-//! The caller gives an empty or a shared store; keys are drawn at random, nothing is deleted.
+//! The caller gives an empty or a shared store, but none that matters: keys are drawn at random and deletes of FORMAT and
+//! CURRENT are tried.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -11,14 +13,14 @@ use lakebed_record::keys::{self, Key};
 
 use crate::env::Env;
 use crate::probe::probe;
-use crate::{Body, Created, Meta, Object, ReadError, Store, Swapped, Version};
+use crate::{Body, Created, FaultKind, Listed, Meta, Object, PAGE, ReadError, Store, Swapped, Version};
 
 /// Runs every case.
 ///
 /// # Panics
 /// With the broken rule, if the store breaks one or does not answer.
 pub async fn run(store: Arc<dyn Store>, env: &Env) {
-    let suite = Suite { store, run: env.entropy.u64() };
+    let suite = Suite { store, run: env.entropy.u64(), env: env.clone() };
     suite.objects_come_back_as_they_were().await;
     suite.missing_objects().await;
     suite.ranges().await;
@@ -27,6 +29,11 @@ pub async fn run(store: Arc<dyn Store>, env: &Env) {
     suite.creates_and_swaps_of_one_key().await;
     suite.racing_increments_add_up().await;
     suite.many_keys_at_once().await;
+    suite.deletes().await;
+    suite.creates_and_deletes_of_one_key().await;
+    suite.swaps_and_deletes_of_one_key().await;
+    suite.format_and_current_are_spared().await;
+    suite.lists().await;
     if let Err(broken) = probe(&*suite.store, env).await {
         panic!("the probe refuses the store: {broken}");
     }
@@ -35,6 +42,7 @@ pub async fn run(store: Arc<dyn Store>, env: &Env) {
 struct Suite {
     store: Arc<dyn Store>,
     run: u64,
+    env: Env,
 }
 
 impl Suite {
@@ -174,6 +182,140 @@ impl Suite {
         }
     }
 
+    async fn deletes(&self) {
+        let key = self.key("delete");
+        self.delete(&key).await;
+        assert!(self.get(&key).await.is_none());
+        self.create(&key, &text("first")).await;
+        let before = self.head(&key).await.expect("just created");
+        self.delete(&key).await;
+        assert!(self.get(&key).await.is_none(), "read after it was deleted");
+        assert!(self.head(&key).await.is_none(), "seen after it was deleted");
+        let swapped = self.store.swap(&key, Some(&before.version), &text("x")).await.value;
+        assert!(!matches!(swapped, Swapped::Yes(_)), "swapped what was deleted");
+        self.delete(&key).await;
+        // Last-Modified may have steps of a second.
+        self.env.clock.sleep(Duration::from_millis(1_100)).await;
+        self.create(&key, &text("second")).await;
+        let after = self.get(&key).await.expect("created again");
+        assert_eq!(after.bytes, "second");
+        assert!(after.meta.last_modified_ms > before.last_modified_ms, "{before:?} and then {:?}", after.meta);
+    }
+
+    /// Whoever reads meanwhile gets one of the objects, whole, or none; or no answer, as servers drop a request over such
+    /// a race (S3 answers 409 to a write).
+    async fn creates_and_deletes_of_one_key(&self) {
+        const ROUNDS: usize = 8;
+        let key = self.key("create-delete");
+        let bodies = ["a", "b"].map(|c| text(&c.repeat(100_000)));
+        let creators = bodies.iter().map(|body| async {
+            for _ in 0..ROUNDS {
+                self.store.create(&key, body).await;
+            }
+        });
+        let deleter = async {
+            for _ in 0..ROUNDS {
+                let _ = self.store.delete(&key).await.value;
+            }
+        };
+        let reader = async {
+            for _ in 0..ROUNDS {
+                if let Ok(object) = self.store.get(&key, None).await.value {
+                    assert!(bodies.iter().any(|b| b.to_bytes() == object.bytes), "an object in part");
+                }
+                if let Ok(meta) = self.store.head(&key).await.value {
+                    assert_eq!(meta.total_len, 100_000);
+                }
+            }
+        };
+        futures_util::future::join3(join_all(creators), deleter, reader).await;
+        self.delete(&key).await;
+        assert!(self.get(&key).await.is_none());
+        self.create(&key, &bodies[0]).await;
+        assert!(self.get(&key).await.expect("just created").bytes == bodies[0].to_bytes());
+    }
+
+    /// A swap does not bring back what was deleted before it answered.
+    async fn swaps_and_deletes_of_one_key(&self) {
+        for round in 0..8 {
+            let key = self.key(&format!("swap-delete-{round}"));
+            let version = self.swap(&key, None, "one").await.expect("created");
+            let body = text("two");
+            let swap = self.store.swap(&key, Some(&version), &body);
+            let (swapped, deleted) = futures_util::future::join(swap, self.store.delete(&key)).await;
+            if let (Swapped::Yes(_) | Swapped::Mismatch, Ok(())) = (&swapped.value, &deleted.value) {
+                let left = self.get(&key).await;
+                assert!(left.is_none(), "{left:?} was there after a delete; the swap: {swapped:?}");
+            }
+        }
+    }
+
+    async fn format_and_current_are_spared(&self) {
+        for key in [keys::format(), keys::current()] {
+            let refused = self.store.delete(&key).await.value;
+            assert!(matches!(&refused, Err(fault) if fault.kind == FaultKind::Other), "{key}: {refused:?}");
+        }
+    }
+
+    async fn lists(&self) {
+        let root = self.key("list").to_string();
+        // In byte order, in which a slash comes after '-' and '.' and before digits and letters.
+        let names = ["A", "a-b", "a.c", "a/1", "a/10", "a/2/x", "a/2/y", "a/2-z", "a/3", "a0", "a_", "b/c/d"];
+        let mut keys: Vec<_> = names.iter().map(|n| Key::new(format!("{root}/{n}"))).collect();
+        let bodies: Vec<_> = (0..keys.len()).map(|i| text(&"x".repeat(i))).collect();
+        join_all(keys.iter().zip(&bodies).rev().map(|(k, b)| self.create(k, b))).await;
+        keys.sort();
+        let under = |prefix: &str| {
+            let prefix = format!("{root}/{prefix}");
+            keys.iter().filter(|k| k.as_str().starts_with(&prefix)).cloned().collect::<Vec<_>>()
+        };
+        for prefix in ["", "a", "a/", "a/1", "a/10", "a/2", "a/2/", "A", "b/c/d", "c", "a/1/"] {
+            let listed = self.list(&format!("{root}/{prefix}"), None).await;
+            assert_eq!(names_of(&listed), under(prefix), "{prefix:?}");
+        }
+        assert_eq!(names_of(&self.list(&root[..root.len() - 2], None).await).len(), keys.len());
+        for listed in self.list(&format!("{root}/"), None).await {
+            let meta = self.head(&listed.key).await.expect("listed");
+            assert_eq!(listed.len, meta.total_len, "{listed:?}");
+            // One of them may be rounded to a second.
+            assert!((listed.last_modified_ms - meta.last_modified_ms).abs() < 1_000, "{listed:?} and {meta:?}");
+        }
+        let between = ["a", "a/1", "a/11", "a/2", "a/2/x", "a/9", "b", "z"];
+        for after in between.map(|n| Key::new(format!("{root}/{n}"))) {
+            let rest: Vec<_> = keys.iter().filter(|k| **k > after).cloned().collect();
+            let listed = self.list(&format!("{root}/"), Some(&after)).await;
+            assert_eq!(names_of(&listed), rest, "after {after}");
+        }
+        let gone = under("a/2/");
+        join_all(gone.iter().map(|k| self.delete(k))).await;
+        let listed = names_of(&self.list(&format!("{root}/"), None).await);
+        assert!(listed.len() == keys.len() - gone.len() && !gone.iter().any(|k| listed.contains(k)), "{listed:?}");
+        assert!(self.list(&format!("{root}/a/2/"), None).await.is_empty());
+    }
+
+    /// All pages.
+    async fn list(&self, prefix: &str, after: Option<&Key>) -> Vec<Listed> {
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let after = all.last().map(|l| &l.key).or(after);
+            let reply = self.store.list(prefix, after).await;
+            assert!(reply.date_ms.is_some(), "a list without a Date");
+            let page = reply.value.unwrap_or_else(|fault| panic!("{prefix}: {fault}"));
+            assert!(page.objects.len() <= PAGE, "a page of {}", page.objects.len());
+            assert!(!page.more || !page.objects.is_empty(), "an empty page that is not the last");
+            all.extend(page.objects);
+            if !page.more {
+                return all;
+            }
+        }
+    }
+
+    async fn delete(&self, key: &Key) {
+        let reply = self.store.delete(key).await;
+        assert!(reply.value.is_ok(), "{key}: {reply:?}");
+        assert!(reply.date_ms.is_some(), "a delete without a Date");
+    }
+
     async fn create(&self, key: &Key, body: &Body) {
         let reply = self.store.create(key, body).await;
         assert!(matches!(reply.value, Created::Yes), "{key}: {reply:?}");
@@ -198,6 +340,10 @@ impl Suite {
     fn key(&self, name: &str) -> Key {
         keys::probe(self.run, &format!("conformance-{name}"))
     }
+}
+
+fn names_of(listed: &[Listed]) -> Vec<Key> {
+    listed.iter().map(|l| l.key.clone()).collect()
 }
 
 fn found<T>(key: &Key, value: Result<T, ReadError>) -> Option<T> {

@@ -6,6 +6,11 @@
 //! * A name is visible a moment before its directory is synced. Until then the file has a second link, so whoever finds
 //!   one (`get`, `head`, "already exists") syncs the directory before answering: nothing that was ever seen is lost to
 //!   a power cut.
+//! * `delete`: unlink, under that lock, so that a swap does not bring back what it compared with, then fsync of the
+//!   directory; also if there was nothing, as another process may have unlinked it and not synced yet. Whoever has the
+//!   file open reads it to its end. A reader may miss the object before that sync, and see it again after a power cut.
+//!   Directories stay.
+//! * `list`: a walk in key order, of one directory at a time. `@tmp` and other names that are no keys are passed over.
 //! * The version is the modification time, which `swap` makes grow; Last-Modified is st_ctime, since the modification
 //!   time survives link and rename.
 //!
@@ -13,6 +18,7 @@
 
 mod disk;
 mod fs;
+mod list;
 mod temp;
 #[cfg(test)]
 mod tests;
@@ -25,10 +31,11 @@ use std::time::Duration;
 
 use lakebed_record::keys::Key;
 
-use self::disk::{Disk, SwapTry};
+use self::disk::{Disk, Locked};
 use crate::env::{Clock, Env};
 use crate::{
-    Body, BoxFuture, Created, Fault, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+    Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, PAGE, ReadError, Reply, Store, StoreKind,
+    Swapped, Version, spared,
 };
 
 /// A disk that takes longer than this for one operation is reported, not waited for.
@@ -53,8 +60,9 @@ pub enum FileOpenError {
 pub struct FileStore {
     disk: Arc<Disk>,
     clock: Arc<dyn Clock>,
-    /// One swap at a time in this process, so that only processes contend for the lock file.
+    /// One swap or delete at a time in this process, so that only processes contend for the lock file.
     swapping: tokio::sync::Mutex<()>,
+    page: usize,
 }
 
 impl FileStore {
@@ -66,7 +74,7 @@ impl FileStore {
         let name = dir.display().to_string();
         let disk = tokio::task::spawn_blocking(move || Disk::open(&dir, entropy.u64())).await;
         let disk = disk.unwrap_or_else(|e| Err(FileOpenError::Unusable(name, std::io::Error::other(e))))?;
-        Ok(FileStore { disk: Arc::new(disk), clock, swapping: tokio::sync::Mutex::default() })
+        Ok(FileStore { disk: Arc::new(disk), clock, swapping: tokio::sync::Mutex::default(), page: PAGE })
     }
 
     /// Runs `work` where it may block. It goes on to its end even if this times out or is dropped.
@@ -86,18 +94,35 @@ impl FileStore {
         }
     }
 
-    async fn swap_existing(&self, key: &Key, expected: &Version, body: &Body) -> Result<Option<Version>, Fault> {
+    /// Runs what needs the lock of all processes, as soon as it is free.
+    async fn run_locked<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Disk) -> std::io::Result<Result<T, Locked>> + Clone + Send + 'static,
+    ) -> Result<T, Fault> {
         let give_up = self.clock.monotonic() + TIMEOUT;
         let _one_at_a_time = self.swapping.lock().await;
         loop {
-            let (key, expected, body) = (key.clone(), expected.clone(), body.clone());
-            match self.run(move |disk| disk.swap(&key, &expected, &body)).await? {
-                SwapTry::Done(version) => return Ok(Some(version)),
-                SwapTry::Mismatch => return Ok(None),
-                SwapTry::Locked if self.clock.monotonic() < give_up => self.clock.sleep(LOCK_POLL).await,
-                SwapTry::Locked => return Err(timeout("another process held the lock of the store's directory")),
+            match self.run(work.clone()).await? {
+                Ok(done) => return Ok(done),
+                Err(Locked) if self.clock.monotonic() < give_up => self.clock.sleep(LOCK_POLL).await,
+                Err(Locked) => return Err(timeout("another process held the lock of the store's directory")),
             }
         }
+    }
+
+    async fn swap_existing(&self, key: &Key, expected: &Version, body: &Body) -> Result<Option<Version>, Fault> {
+        let (key, expected, body) = (key.clone(), expected.clone(), body.clone());
+        self.run_locked(move |disk| disk.swap(&key, &expected, &body)).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Fault> {
+        if let Some(fault) = spared(key) {
+            return Err(fault);
+        }
+        let name = key.clone();
+        self.run_locked(move |disk| disk.unlink(&name)).await?;
+        let key = key.clone();
+        self.run(move |disk| disk.sync_place(&key)).await
     }
 
     async fn create_new(&self, key: &Key, body: &Body) -> Result<Option<Version>, Fault> {
@@ -154,6 +179,22 @@ impl Store for FileStore {
                 Ok(None) => Swapped::Mismatch,
                 Err(fault) => Swapped::Unknown(fault),
             };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            Reply { value: self.remove(key).await, date_ms }
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.clock.wall_ms());
+            let (prefix, after, page) = (prefix.to_owned(), after.cloned(), self.page);
+            let value = self.run(move |disk| disk.list(&prefix, after.as_ref(), page)).await;
             Reply { value, date_ms }
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Object stores answer a few requests in a thousand ten times later than the median, and one slow commit holds up all
 //! that follow it. Sending the same bytes to the same key again is safe (rule 1 of 4.3): at most one create makes the
-//! object, and whoever reads "exists" settles by looking whose it is. Swaps are never sent twice.
+//! object, and whoever reads "exists" settles by looking whose it is. Swaps and deletes are never sent twice.
 //!
 //! Hedges are sparse: only past a percentile of what was observed, only where a request takes milliseconds at all, and
 //! never more than a share of all requests, so that a store that is slow as a whole is not asked for twice as much.
@@ -17,7 +17,9 @@ use lakebed_record::keys::Key;
 use parking_lot::Mutex;
 
 use crate::env::Env;
-use crate::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+use crate::{
+    Body, BoxFuture, Created, Fault, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+};
 
 const SAMPLES: usize = 128;
 const ENOUGH: usize = 24;
@@ -140,6 +142,14 @@ impl Store for Hedged {
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
         self.store.swap(key, expected, body)
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        self.store.delete(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        self.store.list(prefix, after)
     }
 
     fn kind(&self) -> StoreKind {

@@ -11,6 +11,7 @@ pub mod hedge;
 pub mod memory;
 pub mod metered;
 pub mod own;
+pub mod pace;
 pub mod probe;
 pub mod profile;
 pub mod s3;
@@ -26,7 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lakebed_record::keys::Key;
+use lakebed_record::keys::{self, Key};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -80,6 +81,26 @@ pub struct Meta {
     pub last_modified_ms: i64,
 }
 
+/// An object as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub key: Key,
+    pub len: u64,
+    /// As in [`Meta`].
+    pub last_modified_ms: i64,
+}
+
+/// A part of a list, in byte order of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub objects: Vec<Listed>,
+    /// There may be objects after the last of these, of which there is then at least one.
+    pub more: bool,
+}
+
+/// Objects that one `list` answers at most, as S3 has it.
+pub(crate) const PAGE: usize = 1_000;
+
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// HTTP 404, and nothing else.
@@ -126,13 +147,21 @@ pub enum StoreKind {
 ///
 /// Contract, checked by the conformance suite that every implementation and decorator runs:
 /// * `create`: of any number of concurrent creates of one key at most one ever answers `Yes`; once anyone saw `Yes`,
-///   `Exists` or the object itself, every later `get` and `head` sees the object, whole, for ever (no delete so far).
-///   An object appears whole or not at all (S3 servers that break this are caught by length and CRC above).
+///   `Exists` or the object itself, every later `get` and `head` sees the object, whole, until a delete of the key is
+///   sent. An object appears whole or not at all (S3 servers that break this are caught by length and CRC above).
 /// * `swap`: linearizable per key; `None` creates.
 /// * `get` of a range past the end answers the bytes there are; an empty object or a start past the end gives no bytes.
+/// * `delete`: once it answered, no `get`, `head` or `list` begun later sees the object, unless the key is created again:
+///   that works, and makes a new object with a Last-Modified of its own. An absent object is deleted already. A delete
+///   without an answer may take effect at any time later, also on an object created meanwhile: so names are not used
+///   twice. Readers get a whole object or none. FORMAT and CURRENT are refused ([`FaultKind::Other`]).
+/// * `delete` in a bucket that keeps versions hides the object, which goes on being paid for: the S3 store warns.
+/// * `list` shows what stayed as it was while it ran; names that are no keys of ours are left out.
+/// * Last-Modified is never before the write began, by the store's own clock: S3's in steps of a second, the file
+///   system's (st_ctime), or that of the memory store's host.
 /// * No method retries by itself, and none hides a fault. Each has a time-out of its own and returns.
 /// * Dropping a future leaves the operation's effect unknown, as a fault does.
-/// * Correctness above never depends on `list`.
+/// * Correctness above never depends on `list`: it is for finding garbage.
 pub trait Store: Send + Sync + 'static {
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>>;
     /// `None` reads the whole object.
@@ -140,7 +169,17 @@ pub trait Store: Send + Sync + 'static {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>>;
     fn swap<'a>(&'a self, key: &'a Key, expected: Option<&'a Version>, body: &'a Body)
     -> BoxFuture<'a, Reply<Swapped>>;
+    /// There is no form for many keys: deletes are free of charge, and callers run several at once.
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>>;
+    /// A page of the objects whose keys start with `prefix` and come after `after`, which need not exist.
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>>;
     fn kind(&self) -> StoreKind;
     /// False where a body cut short might be kept: then a `Yes` is confirmed by the length in a `head` (rule 6).
     fn refuses_short_bodies(&self) -> bool;
+}
+
+/// The answer to a delete of what must never be deleted; every store asks before it does anything.
+fn spared(key: &Key) -> Option<Fault> {
+    let spared = *key == keys::format() || *key == keys::current();
+    spared.then(|| Fault { kind: FaultKind::Other, message: format!("{key} is never deleted") })
 }

@@ -4,19 +4,23 @@
 //! Every operation happens at one instant under a lock and never fails. A crash loses everything.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use lakebed_record::keys::Key;
 use parking_lot::RwLock;
 
 use crate::env::{Clock, Env};
-use crate::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+use crate::{
+    Body, BoxFuture, Created, Fault, Listed, Listing, Meta, Object, PAGE, ReadError, Reply, Store, StoreKind, Swapped,
+    Version, spared,
+};
 
 /// One bucket in memory. Nodes of one process share it behind an `Arc`.
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     objects: RwLock<BTreeMap<Key, Stored>>,
+    page: usize,
 }
 
 struct Stored {
@@ -29,7 +33,7 @@ struct Stored {
 impl MemoryStore {
     /// `env` gives the clock behind `Date` and Last-Modified.
     pub fn new(env: &Env) -> MemoryStore {
-        MemoryStore { clock: env.clock.clone(), objects: RwLock::default() }
+        MemoryStore { clock: env.clock.clone(), objects: RwLock::default(), page: PAGE }
     }
 
     /// All keys, in order: for tests that look at what a run left behind.
@@ -57,6 +61,24 @@ impl MemoryStore {
         let version = stored.version();
         objects.insert(key.clone(), stored);
         Some(version)
+    }
+
+    fn page(&self, prefix: &str, after: Option<&Key>) -> Listing {
+        let objects = self.objects.read();
+        let from = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        let rest =
+            objects.range::<str, _>((from, Bound::Unbounded)).take_while(|(k, _)| k.as_str().starts_with(prefix));
+        let listed = |(key, stored): (&Key, &Stored)| Listed {
+            key: key.clone(),
+            len: stored.body.len(),
+            last_modified_ms: stored.last_modified_ms,
+        };
+        let mut rest = rest.map(listed).fuse();
+        let objects = rest.by_ref().take(self.page).collect();
+        Listing { objects, more: rest.next().is_some() }
     }
 
     fn read<T>(&self, key: &Key, of: impl FnOnce(&Stored) -> T) -> Reply<Result<T, ReadError>> {
@@ -113,6 +135,27 @@ impl Store for MemoryStore {
         })
     }
 
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.now());
+            let value = match spared(key) {
+                Some(fault) => Err(fault),
+                None => {
+                    self.objects.write().remove(key);
+                    Ok(())
+                }
+            };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        Box::pin(async move {
+            let date_ms = Some(self.now());
+            Reply { value: Ok(self.page(prefix, after)), date_ms }
+        })
+    }
+
     fn kind(&self) -> StoreKind {
         StoreKind::Memory
     }
@@ -130,6 +173,49 @@ mod tests {
     async fn keeps_the_contract() {
         let env = Env::system();
         crate::conformance::run(Arc::new(MemoryStore::new(&env)), &env).await;
+    }
+
+    #[tokio::test]
+    async fn lists_page_by_page() {
+        let env = Env::system();
+        let store = MemoryStore { page: 3, ..MemoryStore::new(&env) };
+        crate::conformance::run(Arc::new(store), &env).await;
+    }
+
+    #[tokio::test]
+    async fn a_page_holds_a_thousand_objects() {
+        let store = MemoryStore::new(&Env::system());
+        for i in 0..1_001 {
+            store.create(&Key::new(format!("a/{i:04}")), &Body::default()).await;
+        }
+        let first = store.list("a/", None).await.value.unwrap();
+        assert!(first.more && first.objects.len() == 1_000);
+        let rest = store.list("a/", Some(&first.objects[999].key)).await.value.unwrap();
+        assert_eq!((rest.objects.len(), rest.objects[0].key.as_str(), rest.more), (1, "a/1000", false));
+        // A page that ends with the last object is the last one.
+        store.delete(&rest.objects[0].key).await.value.unwrap();
+        assert!(!store.list("a/", None).await.value.unwrap().more);
+    }
+
+    #[tokio::test]
+    async fn last_modified_is_told_by_the_clock_that_was_passed_in() {
+        struct Fixed;
+        impl Clock for Fixed {
+            fn monotonic(&self) -> std::time::Duration {
+                std::time::Duration::ZERO
+            }
+            fn wall_ms(&self) -> i64 {
+                42
+            }
+            fn sleep<'a>(&'a self, _: std::time::Duration) -> BoxFuture<'a, ()> {
+                Box::pin(async {})
+            }
+        }
+        let store = MemoryStore::new(&Env { clock: Arc::new(Fixed), ..Env::system() });
+        let key = Key::new("a");
+        store.create(&key, &Body::default()).await;
+        assert_eq!(store.head(&key).await.value.unwrap().last_modified_ms, 42);
+        assert_eq!(store.list("", None).await.value.unwrap().objects[0].last_modified_ms, 42);
     }
 
     #[tokio::test]

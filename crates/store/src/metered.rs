@@ -9,7 +9,10 @@ use lakebed_record::keys::Key;
 use parking_lot::Mutex;
 
 use crate::env::{Clock, Env};
-use crate::{Body, BoxFuture, Created, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+use crate::{
+    Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped,
+    Version,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
@@ -17,10 +20,13 @@ pub enum Operation {
     Get,
     Head,
     Swap,
+    Delete,
+    List,
 }
 
 impl Operation {
-    pub const ALL: [Operation; 4] = [Operation::Create, Operation::Get, Operation::Head, Operation::Swap];
+    pub const ALL: [Operation; 6] =
+        [Operation::Create, Operation::Get, Operation::Head, Operation::Swap, Operation::Delete, Operation::List];
 
     /// As a metric label.
     pub fn label(self) -> &'static str {
@@ -29,6 +35,8 @@ impl Operation {
             Operation::Get => "get",
             Operation::Head => "head",
             Operation::Swap => "swap",
+            Operation::Delete => "delete",
+            Operation::List => "list",
         }
     }
 }
@@ -127,7 +135,7 @@ pub struct Snapshot {
     pub health: Health,
 }
 
-/// For `/readyz`.
+/// For `/readyz`: without deletes and lists, which clean up in the background and may be forbidden.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Did the store answer the request that ended last? `None` before the first.
@@ -203,9 +211,13 @@ impl<'a> Ticket<'a> {
     }
 
     fn done<T: Judged>(mut self, value: &T) {
+        let operation = self.operation;
         let outcome = value.outcome();
         let now = self.close(outcome, value.received());
         let Some(answered) = outcome.answered() else { return };
+        if matches!(operation, Operation::Delete | Operation::List) {
+            return;
+        }
         let mut health = self.store.counters.health.lock();
         health.last_call_answered = Some(answered);
         if answered {
@@ -324,6 +336,19 @@ impl<T: Received> Judged for Result<T, ReadError> {
     }
 }
 
+impl<T> Judged for Result<T, Fault> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Ok(_) => Outcome::Ok,
+            Err(fault) => Outcome::Fault(fault.kind),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.as_ref().err().map(|fault| fault.message.clone())
+    }
+}
+
 trait Received {
     fn bytes(&self) -> u64;
 }
@@ -361,6 +386,14 @@ impl Store for Metered {
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
         Box::pin(self.counted(Operation::Swap, body.len(), self.inner.swap(key, expected, body)))
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(self.counted(Operation::Delete, 0, self.inner.delete(key)))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        Box::pin(self.counted(Operation::List, 0, self.inner.list(prefix, after)))
     }
 
     fn kind(&self) -> StoreKind {
@@ -419,6 +452,26 @@ mod tests {
         );
         assert_eq!(snapshot.health.last_call_answered, Some(true));
         assert!(snapshot.counts.iter().all(|(_, _, c)| c.buckets.iter().sum::<u64>() == c.requests));
+    }
+
+    #[tokio::test]
+    async fn deletes_and_lists_are_counted_but_say_nothing_of_readiness() {
+        let env = Env::system();
+        let store = Metered::new(Arc::new(MemoryStore::new(&env)), &env);
+        store.delete(&Key::new("a")).await.value.unwrap();
+        store.list("", None).await.value.unwrap();
+        store.delete(&lakebed_record::keys::current()).await.value.unwrap_err();
+        let snapshot = store.snapshot();
+        let seen: Vec<_> = snapshot.counts.iter().map(|(op, out, c)| (*op, *out, c.requests)).collect();
+        assert_eq!(
+            seen,
+            [
+                (Operation::Delete, Outcome::Ok, 1),
+                (Operation::Delete, Outcome::Fault(FaultKind::Other), 1),
+                (Operation::List, Outcome::Ok, 1),
+            ]
+        );
+        assert_eq!(snapshot.health, Health::default());
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! Does the store keep its promises? Run by `lakebed doctor` and on a bucket's first start.
 //!
 //! Lakebed is as safe as the store's conditional writes, so they are tried before they are trusted, and a store that
-//! fails is refused with the broken promise named. Deletes nothing: each run leaves some small objects under
-//! `probe/<run>/`. A crash in the middle leaves fewer.
+//! fails is refused with the broken promise named. Each run makes some small objects under `probe/<run>/` and deletes them
+//! at its end, if it may; a crash leaves them. That deletes are forbidden is noted, not refused: they are needed for
+//! cleaning only.
 
 mod steps;
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub enum Broken {
     WrongRange(String),
     #[error("a write whose checksum did not match was accepted")]
     CorruptBodyKept,
+    #[error("an object could be read after it was deleted")]
+    DeletedStays,
     #[error("replies carry no Date: the store's clock cannot be followed")]
     NoDate,
     #[error("the Date of replies went backwards by {0} ms: the store has no usable clock")]

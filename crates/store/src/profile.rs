@@ -12,7 +12,9 @@ use std::time::Duration;
 use lakebed_record::keys::Key;
 
 use crate::env::{Clock, Entropy, Env};
-use crate::{Body, BoxFuture, Created, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version};
+use crate::{
+    Body, BoxFuture, Created, Fault, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+};
 
 /// Which store to imitate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl Profile {
         }
     }
 
-    /// Of reads.
+    /// Of reads, lists and deletes.
     pub fn get(self) -> Option<Latency> {
         match self {
             Profile::None => None,
@@ -148,6 +150,14 @@ impl Store for Profiled {
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
         Box::pin(self.delayed(self.profile.put(), self.inner.swap(key, expected, body)))
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(self.delayed(self.profile.get(), self.inner.delete(key)))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        Box::pin(self.delayed(self.profile.get(), self.inner.list(prefix, after)))
     }
 
     fn kind(&self) -> StoreKind {

@@ -1,9 +1,12 @@
 //! Objects in an S3 bucket, or in whatever speaks S3 well enough to pass the probe.
 //!
-//! * One call is one HTTP request: the client's retries are off, and each reply's status decides.
+//! * One call is one HTTP request: the client's retries are off, and each reply's status decides. (A list passes over
+//!   pages of nothing but foreign names.)
 //! * Every PUT is conditional, of known length, and carries its CRC-32C, so that a short or corrupt body is refused; the
 //!   payload itself is not hashed for the signature.
 //! * A read that ends early is a fault, never a short answer.
+//! * A delete names no version. In a bucket that keeps versions it hides the object, which goes on being paid for: that is
+//!   warned of once.
 //! * The store's clock is the `Date` of each reply.
 //!
 //! A crash or a dropped future leaves the effect of a request unknown; nothing else is kept here.
@@ -17,10 +20,12 @@ mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -30,7 +35,8 @@ use self::fault::{Failure, Where};
 use self::seen::{Seen, Watch};
 use crate::env::{Clock, Env};
 use crate::{
-    Body, BoxFuture, Created, Fault, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+    Body, BoxFuture, Created, Fault, FaultKind, Listed, Listing, Meta, Object, PAGE, ReadError, Reply, Store,
+    StoreKind, Swapped, Version, spared,
 };
 
 /// How long a request may take until its reply begins, and again until the reply ends…
@@ -58,6 +64,9 @@ pub struct S3Store {
     prefix: String,
     clock: Arc<dyn Clock>,
     refuses_short_bodies: bool,
+    page: usize,
+    /// Whether it was said that this bucket keeps what is deleted.
+    warned_of_versions: AtomicBool,
 }
 
 /// The condition of a PUT.
@@ -82,7 +91,15 @@ impl S3Store {
 
     fn with_client(client: Client, place: Where, prefix: &str, env: &Env) -> S3Store {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        S3Store { client, place: Arc::new(place), prefix, clock: env.clock.clone(), refuses_short_bodies: false }
+        S3Store {
+            client,
+            place: Arc::new(place),
+            prefix,
+            clock: env.clock.clone(),
+            refuses_short_bodies: false,
+            page: PAGE,
+            warned_of_versions: AtomicBool::new(false),
+        }
     }
 
     /// Tells whether bodies with a wrong checksum are refused, or why the bucket cannot be used at all.
@@ -105,7 +122,12 @@ impl S3Store {
                 Err(failure) => Err(failure),
             }
         });
-        refused.await
+        let refused = refused.await?;
+        if !refused {
+            // Tidiness: it may be forbidden, and nothing reads the object.
+            let _ = self.delete_object(&key).await;
+        }
+        Ok(refused)
     }
 
     /// Repeats what may pass: only on opening.
@@ -202,6 +224,81 @@ impl S3Store {
         Reply { value, date_ms: seen.take().date_ms }
     }
 
+    async fn delete_object(&self, key: &Key) -> Reply<Result<(), Failure>> {
+        let seen = Watch::default();
+        let request = self.client.delete_object().bucket(&self.place.bucket).key(self.name(key));
+        let send = request.customize().interceptor(seen.clone()).send();
+        let sent = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let value = match sent {
+            Ok(reply) => {
+                self.warn_of_versions(reply.delete_marker() == Some(true) || reply.version_id().is_some());
+                Ok(())
+            }
+            Err(failure) if failure.is_missing_object() => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        Reply { value, date_ms: seen.take().date_ms }
+    }
+
+    fn warn_of_versions(&self, kept: bool) {
+        if kept && !self.warned_of_versions.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                bucket = self.place.bucket,
+                "the bucket keeps versions of what is deleted, and they are paid for: turn versioning off, \
+                 or let a lifecycle rule expire noncurrent versions"
+            );
+        }
+    }
+
+    /// Names of the bucket, not of the store.
+    async fn list_objects(&self, prefix: &str, after: Option<String>) -> Reply<Result<ListObjectsV2Output, Failure>> {
+        let seen = Watch::default();
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(prefix);
+        let request = request.set_start_after(after).max_keys(i32::try_from(self.page).unwrap_or(i32::MAX));
+        let send = request.customize().interceptor(seen.clone()).send();
+        let value = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        Reply { value, date_ms: seen.take().date_ms }
+    }
+
+    async fn page(&self, prefix: &str, after: Option<&Key>) -> Reply<Result<Listing, Fault>> {
+        let prefix = format!("{}{prefix}", self.prefix);
+        let mut after = after.map(|key| self.name(key));
+        loop {
+            let Reply { value, date_ms } = self.list_objects(&prefix, after.take()).await;
+            let value = value.map_err(|failure| failure.fault).and_then(|page| {
+                let last = page.contents().last().and_then(|o| o.key()).map(str::to_owned);
+                self.listing(&page).map(|listing| (listing, last))
+            });
+            match value {
+                Ok((listing, Some(last))) if listing.more && listing.objects.is_empty() => after = Some(last),
+                Ok((listing, None)) if listing.more => {
+                    return Reply { value: Err(malformed("an empty part of a list that goes on")), date_ms };
+                }
+                value => return Reply { value: value.map(|(listing, _)| listing), date_ms },
+            }
+        }
+    }
+
+    /// Names that are not ours are left out.
+    fn listing(&self, page: &ListObjectsV2Output) -> Result<Listing, Fault> {
+        let mut objects = Vec::with_capacity(page.contents().len());
+        for object in page.contents() {
+            let name = object.key().ok_or_else(|| malformed("a list without keys"))?;
+            let name = name.strip_prefix(&self.prefix).ok_or_else(|| malformed("another list than was asked for"))?;
+            let Some(key) = Key::listed(name) else { continue };
+            let len = object.size().and_then(|n| u64::try_from(n).ok());
+            objects.push(Listed {
+                key,
+                len: len.ok_or_else(|| malformed("a list without sizes"))?,
+                last_modified_ms: last_modified(object.last_modified())?,
+            });
+        }
+        if !objects.is_sorted_by(|a, b| a.key < b.key) {
+            return Err(malformed("a list that is not in the order of keys"));
+        }
+        Ok(Listing { objects, more: page.is_truncated() == Some(true) })
+    }
+
     /// The answer to a range that holds no bytes, which HTTP cannot ask for.
     async fn nothing_of(&self, key: &Key) -> Reply<Result<Object, ReadError>> {
         let reply = self.head_object(key).await;
@@ -288,6 +385,20 @@ impl Store for S3Store {
             };
             Reply { value, date_ms: reply.date_ms }
         })
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(async move {
+            if let Some(fault) = spared(key) {
+                return Reply { value: Err(fault), date_ms: None };
+            }
+            let reply = self.delete_object(key).await;
+            Reply { value: reply.value.map_err(|failure| failure.fault), date_ms: reply.date_ms }
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        Box::pin(self.page(prefix, after))
     }
 
     fn kind(&self) -> StoreKind {

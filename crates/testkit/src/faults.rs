@@ -101,8 +101,9 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Create,
-    /// A write of FORMAT or CURRENT.
+    /// A write of FORMAT or CURRENT, or a delete: what has no body that could be cut short.
     Control,
+    /// A get, a head or a list.
     Read,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Every call flips two coins, matched as a pair: *did it happen* and *was the caller told*; see [`Fault`] for the worlds
 //! that follow. Writes take effect in tasks of their own, so that dropping the caller's future, a pause or a crash does
-//! not call back a request that is on its way. What was created is watched: it must never change.
+//! not call back a request that is on its way. What was created is watched: it must never change, only be deleted.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use lakebed_record::keys::{self, Key};
 use lakebed_store::env::{Clock, Entropy, Env};
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{
-    Body, BoxFuture, Created, Fault as StoreFault, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind,
-    Swapped, Version,
+    Body, BoxFuture, Created, Fault as StoreFault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store,
+    StoreKind, Swapped, Version,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -74,6 +75,11 @@ impl Bucket {
         &self.ledger
     }
 
+    /// Creates an object without faults, latency or a process that asks.
+    pub async fn put(&self, key: &Key, bytes: Bytes) -> Created {
+        self.create(key, &Body::from(bytes)).await
+    }
+
     pub fn swaps_of_current(&self) -> Vec<(Duration, Bytes)> {
         self.currents.lock().clone()
     }
@@ -99,6 +105,15 @@ impl Bucket {
             self.ledger.created(key, &body.to_bytes(), self.time.now());
         }
         created
+    }
+
+    /// What is deleted is no longer watched.
+    async fn delete(&self, key: &Key) -> Result<(), StoreFault> {
+        let deleted = self.inner.delete(key).await.value;
+        if deleted.is_ok() {
+            self.ledger.deleted(key, self.time.now());
+        }
+        deleted
     }
 
     async fn swap(&self, key: &Key, expected: Option<&Version>, body: &Body) -> Swapped {
@@ -152,12 +167,14 @@ pub struct FaultyStore {
 enum Write {
     Create(Key, Body),
     Swap(Key, Option<Version>, Body),
+    Delete(Key),
 }
 
 #[derive(Clone, Debug)]
 enum Wrote {
     Created(Created),
     Swapped(Swapped),
+    Deleted(Result<(), StoreFault>),
 }
 
 impl Write {
@@ -165,13 +182,13 @@ impl Write {
     fn call(&self) -> Call {
         match self {
             Write::Create(key, _) if *key != keys::format() => Call::Create,
-            Write::Create(..) | Write::Swap(..) => Call::Control,
+            Write::Create(..) | Write::Swap(..) | Write::Delete(_) => Call::Control,
         }
     }
 
     fn key(&self) -> &Key {
         match self {
-            Write::Create(key, _) | Write::Swap(key, ..) => key,
+            Write::Create(key, _) | Write::Swap(key, ..) | Write::Delete(key) => key,
         }
     }
 
@@ -182,7 +199,7 @@ impl Write {
                 let short = bytes.slice(..dice.below(bytes.len()));
                 Write::Create(key, Body::from(short))
             }
-            swap @ Write::Swap(..) => swap,
+            whole @ (Write::Swap(..) | Write::Delete(_)) => whole,
         }
     }
 
@@ -190,6 +207,7 @@ impl Write {
         match self {
             Write::Create(key, body) => Wrote::Created(bucket.create(key, body).await),
             Write::Swap(key, expected, body) => Wrote::Swapped(bucket.swap(key, expected.as_ref(), body).await),
+            Write::Delete(key) => Wrote::Deleted(bucket.delete(key).await),
         }
     }
 
@@ -198,6 +216,7 @@ impl Write {
         match self {
             Write::Create(..) => Wrote::Created(Created::Unknown(fault)),
             Write::Swap(..) => Wrote::Swapped(Swapped::Unknown(fault)),
+            Write::Delete(_) => Wrote::Deleted(Err(fault)),
         }
     }
 }
@@ -228,7 +247,7 @@ impl FaultyStore {
         fault
     }
 
-    fn note(&self, what: &str, key: &Key, detail: &dyn std::fmt::Debug) {
+    fn note(&self, what: &str, key: &dyn fmt::Display, detail: &dyn fmt::Debug) {
         let nemesis = self.nemesis();
         nemesis.trace.note(nemesis.time, self.power.node, what, &format_args!("{key} {detail:?}"));
     }
@@ -317,7 +336,7 @@ impl FaultyStore {
 
     async fn read<T: Send>(
         &self,
-        key: &Key,
+        key: &(dyn fmt::Display + Sync),
         read: impl Future<Output = Reply<Result<T, ReadError>>> + Send,
         cut: impl FnOnce(T, &Dice) -> T + Send,
     ) -> Reply<Result<T, ReadError>> {
@@ -384,6 +403,40 @@ impl Store for FaultyStore {
             let write = Write::Swap(key.clone(), expected.cloned(), body.clone());
             let Reply { value, date_ms } = self.write(write).await;
             let Wrote::Swapped(value) = value else { unreachable!("a swap was answered as a create") };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), StoreFault>>> {
+        Box::pin(async move {
+            let Reply { value, date_ms } = self.write(Write::Delete(key.clone())).await;
+            let Wrote::Deleted(value) = value else { unreachable!("a delete was answered as another write") };
+            Reply { value, date_ms }
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a Key>,
+    ) -> BoxFuture<'a, Reply<Result<Listing, StoreFault>>> {
+        // Pages may be shorter than a caller expects, but one that goes on is not empty.
+        let cut = |mut listing: Listing, dice: &Dice| {
+            let kept = 1 + dice.below(listing.objects.len().max(1));
+            listing.more |= kept < listing.objects.len();
+            listing.objects.truncate(kept);
+            listing
+        };
+        Box::pin(async move {
+            let page = async {
+                let Reply { value, date_ms } = self.bucket.inner.list(prefix, after).await;
+                Reply { value: value.map_err(ReadError::Fault), date_ms }
+            };
+            let Reply { value, date_ms } = self.read(&prefix, page, cut).await;
+            let value = value.map_err(|e| match e {
+                ReadError::Fault(fault) => fault,
+                ReadError::NotFound => unreachable!("a list is always found"),
+            });
             Reply { value, date_ms }
         })
     }

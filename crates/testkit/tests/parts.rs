@@ -65,6 +65,28 @@ async fn create_under(fault: Fault) -> (Created, Option<Bytes>, Option<Bytes>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delete_happens_at_once_or_late_or_never() {
+    use Fault::*;
+    for (fault, answered, at_once, in_the_end) in [
+        (RequestLost, false, false, false),
+        (ResponseLost, false, true, true),
+        (LandsLate, false, false, true),
+        (DuplicateAnswered, true, true, true),
+        (Unavailable503, false, false, false),
+        (ShortBodyUntold, true, true, true),
+    ] {
+        let p = process(Rates::always(fault), Strikes::default());
+        let key = keys::probe(1, "object");
+        p.bucket.put(&key, Bytes::from_static(b"0123456789")).await;
+        assert_eq!(p.store.delete(&key).await.value.is_ok(), answered, "{fault:?}");
+        assert_eq!(p.bucket.peek(&key).await.is_none(), at_once, "{fault:?}");
+        tokio::time::sleep(Duration::from_secs(700)).await;
+        assert_eq!(p.bucket.peek(&key).await.is_none(), in_the_end, "{fault:?}");
+        assert!(p.bucket.changed().await.is_empty(), "{fault:?}: what is deleted has not changed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_fault_is_one_of_the_four_worlds() {
     let whole = Some(Bytes::from_static(b"0123456789"));
     use Fault::*;

@@ -13,7 +13,8 @@ use lakebed_record::{TopicId, TopicName};
 use lakebed_store::env::{Clock, Entropy, Env};
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{
-    Body, BoxFuture, Created, Fault, FaultKind, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+    Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped,
+    Version,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -233,6 +234,14 @@ impl Store for Slow {
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
         self.inner.swap(key, expected, body)
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        self.inner.delete(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        self.inner.list(prefix, after)
     }
 
     fn kind(&self) -> StoreKind {

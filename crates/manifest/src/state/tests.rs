@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lakebed_record::ops::{
-    Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers, GrantProducerId,
-    Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind, PartitionAppend, PartitionMove,
-    Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
+    Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers,
+    GrantProducerId, Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind,
+    PartitionAppend, PartitionMove, Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
 };
 use lakebed_record::{CommitId, DataObject, Incarnation, Slot, TopicId, TopicPartition};
 
@@ -243,7 +243,8 @@ fn parse_move(text: &str, objects: &mut Vec<ObjectRef>) -> PartitionMove {
         run.start.push(words[2].parse().expect("start"));
         run.len.push(words[3].parse().expect("len"));
     }
-    let mut m = PartitionMove { inputs: Some(run), start: value(&args, "start").unwrap_or(0), ..PartitionMove::default() };
+    let mut m =
+        PartitionMove { inputs: Some(run), start: value(&args, "start").unwrap_or(0), ..PartitionMove::default() };
     for words in args.iter().filter_map(|a| a.strip_prefix("out=")).map(|w| w.split('/').collect::<Vec<_>>()) {
         m.offsets.push(words[0].parse().expect("offsets"));
         m.len.push(words[1].parse().expect("len"));

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use lakebed_record::keys::Key;
 use parking_lot::Mutex;
 
-use super::FileOpenError;
 use super::fs::{not_local, sync_dir};
 use super::temp::Temp;
-use crate::{Body, Meta, Object, Version};
+use super::{FileOpenError, list};
+use crate::{Body, Listing, Meta, Object, Version};
 
 /// The kernel takes at most 1,024 pieces in one call.
 const MAX_PIECES: usize = 1024;
@@ -27,12 +27,8 @@ pub(super) struct Disk {
     durable: Mutex<HashSet<PathBuf>>,
 }
 
-pub(super) enum SwapTry {
-    Done(Version),
-    Mismatch,
-    /// Another process is swapping.
-    Locked,
-}
+/// Another process is swapping or deleting.
+pub(super) struct Locked;
 
 impl Disk {
     pub(super) fn open(dir: &Path, instance: u64) -> Result<Disk, FileOpenError> {
@@ -71,18 +67,23 @@ impl Disk {
         Ok(Some(temp.version))
     }
 
-    /// Replaces the object if it is at `expected`.
-    pub(super) fn swap(&self, key: &Key, expected: &Version, body: &Body) -> io::Result<SwapTry> {
+    /// Replaces the object if it is at `expected`; otherwise `None`.
+    pub(super) fn swap(
+        &self,
+        key: &Key,
+        expected: &Version,
+        body: &Body,
+    ) -> io::Result<Result<Option<Version>, Locked>> {
         let (path, dir) = self.place(key);
         let Some(_lock) = self.temp.lock_for_swap()? else {
-            return Ok(SwapTry::Locked);
+            return Ok(Err(Locked));
         };
         let Some(old) = missing_as_none(fs::metadata(&path))? else {
-            return Ok(SwapTry::Mismatch);
+            return Ok(Ok(None));
         };
         settle(&old, &path)?;
         if version(&old) != *expected {
-            return Ok(SwapTry::Mismatch);
+            return Ok(Ok(None));
         }
         self.ensure_dir(&dir)?;
         let temp = self.write(body, Some(&old))?;
@@ -95,7 +96,30 @@ impl Disk {
         }
         sync_dir(&dir)?;
         let _ = fs::remove_file(&in_doubt);
-        Ok(SwapTry::Done(temp.version))
+        Ok(Ok(Some(temp.version)))
+    }
+
+    /// Takes the name away, if it is there. Not durable before [`Disk::sync_place`].
+    pub(super) fn unlink(&self, key: &Key) -> io::Result<Result<(), Locked>> {
+        let Some(_lock) = self.temp.lock_for_swap()? else {
+            return Ok(Err(Locked));
+        };
+        let (path, _) = self.place(key);
+        missing_as_none(fs::remove_file(path)).map(|_| Ok(()))
+    }
+
+    /// Makes durable which name is there, and which is not.
+    pub(super) fn sync_place(&self, key: &Key) -> io::Result<()> {
+        let (_, dir) = self.place(key);
+        match missing_as_none(sync_dir(&dir))? {
+            Some(()) => Ok(()),
+            // No object was ever there; unless the whole store is gone, which is no answer.
+            None => sync_dir(&self.root),
+        }
+    }
+
+    pub(super) fn list(&self, prefix: &str, after: Option<&Key>, page: usize) -> io::Result<Listing> {
+        list::list(&self.root, prefix, after.map_or("", Key::as_str), page)
     }
 
     pub(super) fn meta(&self, key: &Key) -> io::Result<Option<Meta>> {
@@ -227,11 +251,11 @@ fn modified_ns(metadata: &Metadata) -> u64 {
 }
 
 fn meta(metadata: &Metadata) -> Meta {
-    Meta {
-        total_len: metadata.len(),
-        version: version(metadata),
-        last_modified_ms: metadata.ctime() * 1_000 + metadata.ctime_nsec() / 1_000_000,
-    }
+    Meta { total_len: metadata.len(), version: version(metadata), last_modified_ms: last_modified_ms(metadata) }
+}
+
+pub(super) fn last_modified_ms(metadata: &Metadata) -> i64 {
+    metadata.ctime() * 1_000 + metadata.ctime_nsec() / 1_000_000
 }
 
 fn write_all(mut file: &File, body: &Body) -> io::Result<()> {
@@ -249,7 +273,7 @@ fn write_all(mut file: &File, body: &Body) -> io::Result<()> {
     Ok(())
 }
 
-fn missing_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn missing_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

@@ -32,6 +32,76 @@ async fn keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn lists_page_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileStore { page: 3, ..open(dir.path()).await };
+    conformance::run(Arc::new(store), &Env::system()).await;
+}
+
+#[tokio::test]
+async fn a_list_holds_objects_only_and_cuts_a_large_directory_into_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    std::fs::create_dir_all(dir.path().join("log/empty")).unwrap();
+    std::fs::create_dir_all(dir.path().join("lost+found")).unwrap();
+    std::fs::write(dir.path().join("log/with space"), "").unwrap();
+    std::fs::write(store.disk.temp.name(), "unfinished").unwrap();
+    for i in 0..2_500 {
+        std::fs::write(dir.path().join(format!("log/{i:04}")), "").unwrap();
+    }
+    std::fs::create_dir(dir.path().join("log/1200x")).unwrap();
+    std::fs::write(dir.path().join("log/1200x/y"), "").unwrap();
+    let (mut all, mut pages) = (Vec::<Key>::new(), 0);
+    loop {
+        let page = store.list("", all.last()).await.value.unwrap();
+        pages += 1;
+        all.extend(page.objects.into_iter().map(|o| o.key));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((pages, all.len()), (3, 2_501));
+    assert!(all.is_sorted() && all[1_201].as_str() == "log/1200x/y");
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    assert!(store.list("", None).await.value.is_err(), "a store that is gone is not empty");
+    assert!(store.delete(&Key::new("log/0000")).await.value.is_err(), "nor may it be taken for a delete");
+}
+
+#[tokio::test]
+async fn what_is_open_is_read_to_its_end() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = Key::new("dir/a");
+    store.create(&key, &text("whole")).await;
+    let mut file = std::fs::File::open(dir.path().join("dir/a")).unwrap();
+    store.delete(&key).await.value.unwrap();
+    store.create(&key, &text("other")).await;
+    let mut read = String::new();
+    file.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "whole");
+    assert_eq!(store.get(&key, None).await.value.unwrap().bytes, "other");
+}
+
+#[tokio::test]
+async fn a_delete_waits_for_a_swap_of_another_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = Key::new("hint");
+    store.create(&key, &text("1")).await;
+    let lock = std::fs::File::options().create(true).append(true).open(dir.path().join("@tmp/swapping.lock")).unwrap();
+    lock.lock().unwrap();
+    let unlock = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(dir.path().join("hint").exists());
+        lock.unlock().unwrap();
+    };
+    let (deleted, ()) = tokio::join!(store.delete(&key), unlock);
+    deleted.value.unwrap();
+    assert!(!dir.path().join("hint").exists());
+}
+
+#[tokio::test]
 async fn objects_outlive_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let key = Key::new("log/00/00000000000000000001");

@@ -74,6 +74,14 @@ impl Store for Script {
         self.inner.swap(key, e, body)
     }
 
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        self.inner.delete(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        self.inner.list(prefix, after)
+    }
+
     fn kind(&self) -> StoreKind {
         self.inner.kind()
     }

@@ -18,28 +18,42 @@ const PAUSE: Duration = Duration::from_millis(300);
 const DATE_SLACK_MS: i64 = 5_000;
 const LAST_MODIFIED_SLACK_MS: i64 = 60_000;
 const SWAP_RACERS: usize = 8;
+const DELETE_ROUNDS: usize = 3;
 
 pub(super) struct Run<'a> {
     store: &'a dyn Store,
     env: &'a Env,
     run: u64,
+    /// All that this run may have created.
+    keys: Vec<Key>,
     report: ProbeReport,
     last_date_ms: Option<i64>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(store: &'a dyn Store, env: &'a Env) -> Self {
-        Run { store, env, run: env.entropy.u64(), report: ProbeReport::default(), last_date_ms: None }
+        Run { store, env, run: env.entropy.u64(), keys: Vec::new(), report: ProbeReport::default(), last_date_ms: None }
     }
 
     pub(super) async fn all(mut self) -> Result<ProbeReport, Broken> {
+        let outcome = self.steps().await;
+        self.clean_up().await;
+        outcome.map(|()| self.report)
+    }
+
+    async fn steps(&mut self) -> Result<(), Broken> {
         self.misses_are_not_cached().await?;
         self.creates_race().await?;
         self.swaps().await?;
         self.swaps_race().await?;
         self.ranges().await?;
         self.corrupt_bodies().await?;
-        Ok(self.report)
+        self.deletes().await
+    }
+
+    /// Once each: what stays harms nobody.
+    async fn clean_up(&mut self) {
+        join_all(self.keys.iter().map(|key| self.store.delete(key))).await;
     }
 
     async fn misses_are_not_cached(&mut self) -> Result<(), Broken> {
@@ -202,6 +216,42 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Only cleaning needs them. A create that got no answer may land after the delete, so it takes more than one that
+    /// stays to call it a lie.
+    async fn deletes(&mut self) -> Result<(), Broken> {
+        for round in 0..DELETE_ROUNDS {
+            let key = self.key(&format!("delete-{round}"));
+            self.create(&key, &self.body("delete", round)).await?;
+            let mut gone = true;
+            // The second time there is nothing left to delete.
+            for _ in 0..2 {
+                if let Err(fault) = self.delete(&key).await? {
+                    self.report.notes.push(format!("deletes are refused, so cleaning has to stay off: {fault}"));
+                    return Ok(());
+                }
+                gone &= self.get(&key, None).await?.is_none() && self.head(&key).await?.is_none();
+            }
+            if gone {
+                self.kept("a deleted object is gone");
+                return Ok(());
+            }
+        }
+        Err(Broken::DeletedStays)
+    }
+
+    /// The inner error: an operator has to act before anything can be deleted.
+    async fn delete(&mut self, key: &Key) -> Result<Result<(), Fault>, Broken> {
+        let mut fault = None;
+        for _ in 0..TRIES {
+            match self.date(self.store.delete(key).await)? {
+                Ok(()) => return Ok(Ok(())),
+                Err(f) if matches!(f.kind, FaultKind::Denied | FaultKind::Other) => return Ok(Err(f)),
+                Err(f) => fault = Some(self.pause(f).await?),
+            }
+        }
+        Err(unreachable(fault))
+    }
+
     /// Whether it was created, now or by an earlier try that got no answer.
     async fn create(&mut self, key: &Key, body: &Body) -> Result<bool, Broken> {
         let mut fault = None;
@@ -285,8 +335,10 @@ impl<'a> Run<'a> {
         self.report.kept.push(promise);
     }
 
-    fn key(&self, name: &str) -> Key {
-        keys::probe(self.run, name)
+    fn key(&mut self, name: &str) -> Key {
+        let key = keys::probe(self.run, name);
+        self.keys.push(key.clone());
+        key
     }
 
     /// Content that no other object of any run has.
@@ -323,6 +375,12 @@ impl Answered for Swapped {
 impl<T> Answered for Result<T, ReadError> {
     fn answered(&self) -> bool {
         !matches!(self, Err(ReadError::Fault(_)))
+    }
+}
+
+impl Answered for Result<(), Fault> {
+    fn answered(&self) -> bool {
+        self.is_ok()
     }
 }
 

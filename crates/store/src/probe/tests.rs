@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::memory::MemoryStore;
-use crate::{Body, BoxFuture, Created, FaultKind, Meta, Object, ReadError, Reply, StoreKind, Swapped, Version};
+use crate::{
+    Body, BoxFuture, Created, FaultKind, Listing, Meta, Object, ReadError, Reply, StoreKind, Swapped, Version,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
@@ -31,6 +33,10 @@ enum Lie {
     DateGoesBack,
     LastModifiedInThePast,
     CorruptBodyKept,
+    /// Answers deletes, and keeps the objects.
+    DeletesNothing,
+    /// Forbids deletes: no lie.
+    DeletesDenied,
     /// Answers every second request with a fault: no lie at all.
     Flaky,
     /// Never answers.
@@ -186,6 +192,27 @@ impl Store for Liar {
         })
     }
 
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+        Box::pin(async move {
+            if let Some(fault) = self.fault() {
+                return Reply { value: Err(fault), date_ms: None };
+            }
+            let reply = match self.lie {
+                Lie::DeletesDenied => {
+                    let fault = Fault { kind: FaultKind::Denied, message: "not you".into() };
+                    return Reply { value: Err(fault), date_ms: None };
+                }
+                Lie::DeletesNothing => self.truth.delete(&Key::new("something-else")).await,
+                _ => self.truth.delete(key).await,
+            };
+            self.reply(reply)
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+        self.truth.list(prefix, after)
+    }
+
     fn kind(&self) -> StoreKind {
         StoreKind::S3
     }
@@ -207,6 +234,20 @@ async fn the_honest_pass() {
     assert!(report.notes.is_empty() && report.clock_offset_ms.abs() < 1_000, "{report:?}");
 }
 
+#[tokio::test]
+async fn nothing_of_a_probe_stays_unless_deletes_are_denied() {
+    let env = Env::system();
+    for (lie, left) in [(Lie::None, false), (Lie::EverySwapRefused, false), (Lie::DeletesDenied, true)] {
+        let store = Liar::new(lie, &env);
+        let report = probe(&store, &env).await;
+        assert_eq!(!store.truth.keys().is_empty(), left, "{lie:?}");
+        if lie == Lie::DeletesDenied {
+            let notes = report.unwrap().notes;
+            assert!(notes.len() == 1 && notes[0].contains("not you"), "{notes:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn faults_are_no_lies() {
     judge(Lie::Flaky).await.unwrap();
@@ -216,7 +257,7 @@ async fn faults_are_no_lies() {
 async fn every_lie_is_called_by_its_name() {
     use Broken::*;
     type Named = fn(&Broken) -> bool;
-    let cases: [(Lie, Named); 14] = [
+    let cases: [(Lie, Named); 15] = [
         (Lie::TwoWinners, |b| matches!(b, SeveralWinners(2))),
         (Lie::LaterBytesStay, |b| matches!(b, WinnerOverwritten)),
         (Lie::CreateOverwrites, |b| matches!(b, SecondCreate)),
@@ -230,6 +271,7 @@ async fn every_lie_is_called_by_its_name() {
         (Lie::DateGoesBack, |b| matches!(b, DateWentBack(_))),
         (Lie::LastModifiedInThePast, |b| matches!(b, LastModifiedOff(_))),
         (Lie::CorruptBodyKept, |b| matches!(b, Broken::CorruptBodyKept)),
+        (Lie::DeletesNothing, |b| matches!(b, DeletedStays)),
         (Lie::Away, |b| matches!(b, Unreachable(_))),
     ];
     for (lie, named) in cases {
@@ -269,6 +311,12 @@ async fn racing_swaps_that_all_succeed_are_found() {
                 }
                 reply
             })
+        }
+        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+            self.0.delete(key)
+        }
+        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+            self.0.list(prefix, after)
         }
         fn kind(&self) -> StoreKind {
             self.0.kind()
@@ -313,6 +361,12 @@ async fn bodies_that_are_not_verified_are_noted_where_commits_are_confirmed() {
             body: &'a Body,
         ) -> BoxFuture<'a, Reply<Swapped>> {
             self.0.swap(key, from, body)
+        }
+        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
+            self.0.delete(key)
+        }
+        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
+            self.0.list(prefix, after)
         }
         fn kind(&self) -> StoreKind {
             StoreKind::S3

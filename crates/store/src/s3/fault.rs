@@ -85,7 +85,8 @@ fn of_reply(status: u16, code: &str, message: &str, place: &Where, seen: &Seen) 
         }
         // Without the right to list, S3 answers 403 for objects that are missing.
         (401 | 403, _) => {
-            (FaultKind::Denied, format!(": allow s3:GetObject, s3:PutObject and s3:ListBucket on the bucket {bucket}"))
+            let rights = "s3:GetObject, s3:PutObject, s3:ListBucket and, for cleaning, s3:DeleteObject";
+            (FaultKind::Denied, format!(": allow {rights} on the bucket {bucket}"))
         }
         (301 | 302 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             other_region()

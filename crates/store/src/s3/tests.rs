@@ -206,6 +206,91 @@ async fn only_a_missing_object_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_delete_is_one_request_and_an_absent_object_is_deleted_already() {
+    use FaultKind::*;
+    let gone = [
+        status("204 No Content", "", ""),
+        status("204 No Content", "x-amz-delete-marker: true\r\nx-amz-version-id: v\r\n", ""),
+        error("404 Not Found", "NoSuchKey"),
+    ];
+    for act in gone {
+        let server = Canned::start(vec![act]).await;
+        let reply = server.store().delete(&Key::new("log/1")).await;
+        assert!(reply.value.is_ok() && reply.date_ms == Some(DATE_MS), "{reply:?}");
+        let requests = server.requests.lock();
+        assert!(requests.len() == 1 && requests[0].0.starts_with("delete /bucket/pre/fix/log/1"), "{requests:?}");
+        assert!(!requests[0].0.contains("versionid"), "{}", requests[0].0);
+    }
+    let unknown = [
+        (error("404 Not Found", "NoSuchBucket"), Other),
+        (error("403 Forbidden", "AccessDenied"), Denied),
+        (error("503 Slow Down", "SlowDown"), Throttled),
+        (error("500 Internal Server Error", "InternalError"), Server),
+        (Act::Hang, Timeout),
+    ];
+    for (act, kind) in unknown {
+        let server = Canned::start(vec![act]).await;
+        let fault = server.store().delete(&Key::new("k")).await.value.unwrap_err();
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert!(kind != Denied || fault.message.contains("s3:DeleteObject"), "{fault}");
+        assert_eq!(server.requests.lock().len(), 1, "{kind:?} was retried");
+    }
+    let server = Canned::start(vec![]).await;
+    assert_eq!(server.store().delete(&keys::current()).await.value.unwrap_err().kind, Other);
+    assert!(server.requests.lock().is_empty(), "a delete of CURRENT was sent");
+}
+
+fn list_page(keys: &[&str], more: bool) -> Act {
+    let entry = |key: &&str| {
+        format!(
+            "<Contents><Key>{key}</Key><Size>7</Size><LastModified>2026-11-24T15:00:00.000Z</LastModified></Contents>"
+        )
+    };
+    let entries: String = keys.iter().map(entry).collect();
+    let body = format!("<ListBucketResult><IsTruncated>{more}</IsTruncated>{entries}</ListBucketResult>");
+    status("200 OK", "Content-Type: application/xml\r\n", &body)
+}
+
+#[tokio::test]
+async fn a_list_is_without_the_prefix_of_the_store_and_without_names_of_others() {
+    let acts = vec![
+        list_page(&["pre/fix/log/", "pre/fix/log/1", "pre/fix/log/2 3", "pre/fix/log/4"], true),
+        list_page(&["pre/fix/log/5/", "pre/fix/log/6 7"], true),
+        list_page(&["pre/fix/log/8"], false),
+    ];
+    let server = Canned::start(acts).await;
+    let store = server.store();
+    let first = store.list("log/", None).await;
+    assert_eq!(first.date_ms, Some(DATE_MS));
+    let first = first.value.unwrap();
+    let listed = |key| Listed { key: Key::new(key), len: 7, last_modified_ms: DATE_MS };
+    assert_eq!((first.objects, first.more), (vec![listed("log/1"), listed("log/4")], true));
+    let rest = store.list("log/", Some(&Key::new("log/4"))).await.value.unwrap();
+    assert_eq!((rest.objects, rest.more), (vec![listed("log/8")], false));
+    let requests = server.requests.lock();
+    for (request, after) in requests.iter().zip([None, Some("log%2f4"), Some("log%2f6%207")]) {
+        let line = request.0.lines().next().unwrap();
+        assert!(line.contains("list-type=2") && line.contains("prefix=pre%2ffix%2flog%2f"), "{line}");
+        assert!(line.contains("max-keys=1000"), "{line}");
+        match after {
+            Some(after) => assert!(line.contains(&format!("start-after=pre%2ffix%2f{after}")), "{line}"),
+            None => assert!(!line.contains("start-after"), "{line}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn strange_lists_are_faults() {
+    for (keys, more) in [(&["pre/fix/b", "pre/fix/a"][..], false), (&["other/a"], false), (&[], true)] {
+        let server = Canned::start(vec![list_page(keys, more)]).await;
+        let fault = server.store().list("", None).await.value.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Server, "{keys:?}: {fault}");
+    }
+    let server = Canned::start(vec![error("403 Forbidden", "AccessDenied")]).await;
+    assert_eq!(server.store().list("", None).await.value.unwrap_err().kind, FaultKind::Denied);
+}
+
+#[tokio::test]
 async fn ranges_are_asked_for_and_checked() {
     let acts = vec![
         object("206 Partial Content", "Content-Range: bytes 2-5/10\r\n", "2345"),
@@ -399,6 +484,10 @@ async fn live_server_keeps_the_contract() {
     let mut store = connect(&endpoint, &bucket, "test/prefix", &env);
     store.refuses_short_bodies = store.check(&env).await.unwrap();
     println!("{endpoint} verifies checksums: {}", store.refuses_short_bodies);
+    let mut paged = connect(&endpoint, &bucket, "test/paged", &env);
+    paged.refuses_short_bodies = store.refuses_short_bodies;
+    paged.page = 3;
+    conformance::run(Arc::new(paged), &env).await;
     let store = Arc::new(store);
     for _ in 0..3 {
         conformance::run(store.clone(), &env).await;
