@@ -4,6 +4,8 @@
 
 mod commit;
 mod control;
+pub mod examine;
+pub mod fsck;
 #[cfg(test)]
 mod golden;
 mod handle;
@@ -14,7 +16,9 @@ mod snapshot;
 pub mod state;
 
 pub use commit::{Commit, SlotContent};
+pub use control::{Current, Format, SnapshotRef};
 pub use handle::{ApplyListener, FollowGuard, Manifest, ManifestConfig, Receipt, Status, SubmitError, Ticket};
 pub use log::{Counters, PIPELINE};
 pub use open::{OpenError, is_new};
+pub use snapshot::SnapshotError;
 pub use state::{Entry, NodeState, PartitionState, State, Topic};

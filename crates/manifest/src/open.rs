@@ -79,6 +79,17 @@ pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock) -> Result<
     if needed > FEATURE_LEVEL {
         return Err(OpenError::TooOld(needed));
     }
+    replay(store, env, clock, &format, &current).await
+}
+
+/// The newest snapshot that CURRENT names, and the slots after it.
+pub(crate) async fn replay(
+    store: &dyn Store,
+    env: &Env,
+    clock: &mut LogClock,
+    format: &Format,
+    current: &Current,
+) -> Result<Loaded, OpenError> {
     let snapshot = Slot(current.snapshots.first().map_or(0, |s| s.slot));
     let state = match current.snapshots.first() {
         Some(newest) => snapshot::read(store, env, newest).await?,
@@ -88,7 +99,7 @@ pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock) -> Result<
     replay.run().await?;
     let read_ahead = replay.results.into_iter().filter_map(|(s, c)| c.map(|c| (s, c))).collect();
     let replayed = replay.state.slot().0 - snapshot.0;
-    Ok(Loaded { cluster_id: format.cluster_id, state: replay.state, read_ahead, snapshot, replayed })
+    Ok(Loaded { cluster_id: format.cluster_id.clone(), state: replay.state, read_ahead, snapshot, replayed })
 }
 
 async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, OpenError> {
@@ -231,7 +242,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
+pub(crate) async fn read_slot(store: &dyn Store, env: &Env, slot: Slot) -> Read {
     let key = keys::log(slot);
     let mut wanted = FIRST_BYTES;
     let mut tries = 0;

@@ -217,6 +217,12 @@ async fn read_index(store: &dyn Store, env: &Env, key: &str) -> Result<Index, Sn
     Index::decode(body.as_slice()).map_err(malformed)
 }
 
+/// The parts that a snapshot names.
+pub async fn part_keys(store: &dyn Store, env: &Env, snapshot: &SnapshotRef) -> Result<Vec<Key>, SnapshotError> {
+    let index = read_index(store, env, &snapshot.index).await?;
+    Ok(index.parts.iter().map(|part| Key::new(&part.key)).collect())
+}
+
 async fn read_sealed(store: &dyn Store, env: &Env, kind: Kind, key: &Key) -> Result<Vec<u8>, SnapshotError> {
     let object = settled::get(store, env, key).await?;
     let body = envelope::open(kind, &object.bytes).and_then(|h| envelope::body(&h, &object.bytes).map(<[u8]>::to_vec));

@@ -18,7 +18,7 @@ mod record;
 mod validate;
 
 pub use build::{BatchBuilder, compress};
-pub use header::{BATCH_OVERHEAD, BatchHeader, Batches, Codec, TimestampType, batches, split_first};
+pub use header::{BATCH_OVERHEAD, BatchHeader, Batches, Codec, TimestampType, batches, crc_matches, split_first};
 pub use record::{Header, Headers, Record, RecordSet, Records, records};
 pub use validate::{Validated, validate};
 

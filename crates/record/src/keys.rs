@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ids::{DataObject, Incarnation, SegmentName, Slot};
+use crate::ids::{DataObject, Incarnation, LogTime, SegmentName, Slot};
 
 /// An object key below the store's prefix: segments of `[A-Za-z0-9._-]` joined by `/`, none of them `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,4 +87,82 @@ pub fn data(object: &DataObject) -> Key {
 /// Objects of a conformance probe; `run` is random, names are never reused.
 pub fn probe(run: u64, name: &str) -> Key {
     Key::new(std::format!("probe/{run:016x}/{name}"))
+}
+
+/// What a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Format,
+    Current,
+    Log(Slot),
+    /// The index or a part of a snapshot made at this slot.
+    Snapshot(Slot),
+    /// A segment or an index page.
+    Segment(SegmentName),
+    /// Left by a conformance probe.
+    Probe,
+}
+
+/// The inverse of the functions above; `None` for what none of them makes.
+pub fn parse(key: &Key) -> Option<Name> {
+    let words: Vec<&str> = key.as_str().split('/').collect();
+    match words.as_slice() {
+        ["FORMAT"] => Some(Name::Format),
+        ["CURRENT"] => Some(Name::Current),
+        ["log", _, number] => number.parse().ok().map(Slot).filter(|s| log(*s) == *key).map(Name::Log),
+        ["snapshots", "parts", name] | ["snapshots", name, "index"] => snapshot_slot(name).map(Name::Snapshot),
+        ["segments", _, name] => segment_name(name).filter(|n| segment(n) == *key).map(Name::Segment),
+        ["probe", _, ..] => Some(Name::Probe),
+        _ => None,
+    }
+}
+
+fn snapshot_slot(name: &str) -> Option<Slot> {
+    let mut words = name.splitn(3, '-');
+    let slot = words.next().filter(|w| w.len() == 20)?.parse().ok()?;
+    u64::from_str_radix(words.next()?, 16).ok()?;
+    words.next()?.parse::<u64>().ok()?;
+    Some(Slot(slot))
+}
+
+fn segment_name(name: &str) -> Option<SegmentName> {
+    let mut words = name.splitn(3, '-');
+    Some(SegmentName {
+        fence: LogTime(words.next()?.parse().ok()?),
+        node: Incarnation(u64::from_str_radix(words.next()?, 16).ok()?),
+        number: words.next()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        let (slot, node) = (Slot(5_000), Incarnation(0xfe));
+        let name = SegmentName { fence: LogTime(1_700_000_000_000), node, number: 12 };
+        let cases = [
+            (format(), Name::Format),
+            (current(), Name::Current),
+            (log(slot), Name::Log(slot)),
+            (snapshot_index(slot, node, 3), Name::Snapshot(slot)),
+            (snapshot_part(slot, node, 4), Name::Snapshot(slot)),
+            (segment(&name), Name::Segment(name)),
+            (probe(1, "a"), Name::Probe),
+        ];
+        for (key, name) in cases {
+            assert_eq!(parse(&key), Some(name), "{key}");
+        }
+        for key in [
+            "log/00/5",
+            "log/01/00000000000000000005",
+            "segments/00/1-2-3",
+            "segments/x",
+            "snapshots/parts/5-a-1",
+            "other",
+        ] {
+            assert_eq!(parse(&Key::new(key)), None, "{key}");
+        }
+    }
 }

@@ -25,6 +25,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Try whether a store keeps the promises that Lakebed relies on
     Doctor(DoctorArgs),
+    /// Show what a bucket holds, also when no node runs; reads only
+    Inspect(InspectArgs),
+    /// Compare a bucket with its manifest: what is missing, damaged or left over
+    Fsck(FsckArgs),
     /// Load a broker and measure
     Bench(lakebed_bench::Args),
 }
@@ -94,6 +98,57 @@ pub struct DoctorArgs {
     /// How log lines on standard error look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// The store to look at: file:///directory or s3://bucket/prefix [default: ./lakebed-data]
+    #[arg(long, value_name = "URL", global = true)]
+    pub store: Option<StoreUrl>,
+
+    #[command(subcommand)]
+    pub what: Inspect,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Inspect {
+    /// The cluster: CURRENT, snapshots, nodes, topics, what waits to be deleted
+    State,
+    /// Commits, a line each
+    Log {
+        /// The first slot [default: so that the last commits are shown]
+        #[arg(long, value_name = "SLOT")]
+        from: Option<u64>,
+        /// How many slots
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        slots: u64,
+    },
+    /// One commit with its groups and ops
+    Slot { slot: u64 },
+    /// The record batches in a segment, given its key, or in a commit, given its slot
+    Segment { key: String },
+    /// The index of one partition: its offsets, and which bytes of which object hold them
+    Partition {
+        topic: String,
+        partition: i32,
+        #[arg(long, default_value = "default")]
+        namespace: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct FsckArgs {
+    /// The store to check: file:///directory or s3://bucket/prefix [default: ./lakebed-data]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<StoreUrl>,
+
+    /// Read every record batch and check its CRC-32C; without it lists and metadata are read only
+    #[arg(long)]
+    pub read: bool,
+
+    /// Delete what nothing needs and nothing ever will
+    #[arg(long)]
+    pub remove_orphans: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

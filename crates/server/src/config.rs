@@ -74,10 +74,7 @@ impl Config {
             _ => {}
         }
         Ok(Config {
-            store: match args.store {
-                Some(url) => url,
-                None => default_store()?,
-            },
+            store: store_or_default(args.store)?,
             store_profile: args.store_profile,
             kafka: listeners(args.kafka_listen, KAFKA_PORT),
             http: listeners(args.http_listen, HTTP_PORT),
@@ -104,6 +101,11 @@ pub fn advertised(typed: Option<&HostPort>, first: &HostPort) -> HostPort {
 
 pub fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
+}
+
+/// What was typed, or the directory that a broker without configuration uses.
+pub fn store_or_default(typed: Option<StoreUrl>) -> Result<StoreUrl> {
+    typed.map_or_else(default_store, Ok)
 }
 
 fn default_store() -> Result<StoreUrl> {

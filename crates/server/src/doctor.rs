@@ -1,14 +1,12 @@
-//! `lakebed doctor`: may this store be trusted with data? What it finds goes to standard output. Whoever reads that may
-//! go away: the verdict is the exit code, too.
-
-use std::fmt;
-use std::io::{self, Write};
+//! `lakebed doctor`: may this store be trusted with data? What it finds goes to standard output. The verdict is
+//! the exit code, too.
 
 use anyhow::{Context, Result};
 use lakebed_store::env::Env;
 
 use crate::cli::{DoctorArgs, StoreProfile};
 use crate::open;
+use crate::output::say;
 
 pub async fn doctor(args: DoctorArgs) -> Result<()> {
     let env = Env::system();
@@ -28,9 +26,4 @@ pub async fn doctor(args: DoctorArgs) -> Result<()> {
     }
     say(format_args!("all kept: Lakebed can use this store"));
     Ok(())
-}
-
-/// What cannot be written is lost.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -4,12 +4,15 @@
 mod cli;
 mod config;
 mod doctor;
+mod fsck;
+mod inspect;
 mod listen;
 mod logging;
 mod memory;
 mod metrics;
 mod node;
 mod open;
+mod output;
 mod probe;
 mod serve;
 mod signals;
@@ -53,6 +56,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor(args) => {
             logging::start(args.log_format);
             runtime.block_on(doctor::doctor(args))
+        }
+        Command::Inspect(args) => {
+            logging::start(cli::LogFormat::Text);
+            runtime.block_on(inspect::inspect(args))
+        }
+        Command::Fsck(args) => {
+            logging::start(cli::LogFormat::Text);
+            runtime.block_on(fsck::fsck(args))
         }
         Command::Bench(args) => {
             logging::start(cli::LogFormat::Text);

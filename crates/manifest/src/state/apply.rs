@@ -260,8 +260,8 @@ impl State {
                 if !in_window(name.fence, at.now) {
                     return OpOutcome::OutsideWindow;
                 }
-                // Named before and on its way out: it must not come back.
-                if self.is_pending(&name) {
+                // One op names all that is ever named of a segment, or one that is to be deleted could come back.
+                if self.needs_segment(&name) {
                     return OpOutcome::Refused;
                 }
                 (DataObject::Segment(name), 0, s.total_len)

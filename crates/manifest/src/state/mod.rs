@@ -130,6 +130,11 @@ impl State {
         self.buckets[hash::bucket_of_partition(tp)].partitions.get(&tp).map(AsRef::as_ref)
     }
 
+    /// In no order that means anything.
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionState)> {
+        self.buckets.iter().flat_map(|b| b.partitions.iter()).map(|(tp, p)| (*tp, p.as_ref()))
+    }
+
     pub fn partition_count(&self) -> usize {
         self.partitions
     }

@@ -38,6 +38,11 @@ impl State {
         self.buckets.iter().flat_map(|b| b.pending.iter()).map(|(name, since)| (*name, *since))
     }
 
+    /// True if only readers of an older state may still want it.
+    pub fn awaits_deletion(&self, object: &DataObject) -> bool {
+        matches!(object, DataObject::Segment(name) if self.is_pending(name))
+    }
+
     /// Those that no reader can still want: what a collector may delete now.
     pub fn deletable(&self) -> impl Iterator<Item = SegmentName> {
         self.pending_deletes().filter(|(_, since)| self.is_past_window(*since)).map(|(name, _)| name)

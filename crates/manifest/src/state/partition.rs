@@ -195,6 +195,11 @@ impl PartitionState {
         page.or_else(|| self.entry_at_time(timestamp).map(Located::Entry))
     }
 
+    /// Entries that are in no page.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     /// Index pages, in offset order.
     pub fn pages(&self) -> &[Page] {
         &self.pages

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::BatchError;
+use crate::crc;
 
 /// Bytes of a batch before its records.
 pub const BATCH_OVERHEAD: usize = 61;
@@ -130,6 +131,11 @@ impl BatchHeader {
 
 fn array<const N: usize>(head: &[u8; BATCH_OVERHEAD], at: usize) -> [u8; N] {
     head[at..at + N].try_into().expect("a range of N bytes has N bytes")
+}
+
+/// Whether the CRC-32C in the header is that of the whole batch's bytes.
+pub fn crc_matches(header: &BatchHeader, batch: &[u8]) -> bool {
+    batch.get(CRC_START..).is_some_and(|covered| crc::crc32c(covered) == header.crc)
 }
 
 /// Cuts the first batch off; `None` at the end. Fails if what is left is not a whole batch.

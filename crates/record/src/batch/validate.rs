@@ -5,10 +5,9 @@
 
 use std::io::{self, Read};
 
-use super::header::{BATCH_OVERHEAD, BatchHeader, CRC_START, Codec};
+use super::header::{BATCH_OVERHEAD, BatchHeader, Codec, crc_matches};
 use super::record::{Cursor, Source, finish, head};
 use super::{BatchError, Limits, decompress};
-use crate::crc;
 
 const STREAM_BUFFER: usize = 16 << 10;
 
@@ -30,7 +29,7 @@ pub fn validate(bytes: &[u8], limits: Limits) -> Result<Validated, BatchError> {
     if header.total_len() != bytes.len() {
         return Err(BatchError::Corrupt("the batch length does not match the bytes that are there"));
     }
-    if crc::crc32c(&bytes[CRC_START..]) != header.crc {
+    if !crc_matches(&header, bytes) {
         return Err(BatchError::Corrupt("CRC-32C does not match"));
     }
     let codec = header.codec()?;

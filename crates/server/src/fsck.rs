@@ -1,0 +1,169 @@
+//! `lakebed fsck`: the bucket against the manifest. The list is taken first, then the log is replayed, so that what is named was
+//! made before; what the list does not show is asked for once more. Nothing is changed unless it is asked to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use futures_util::stream::{self, StreamExt};
+use lakebed_manifest::fsck::{self, Finding, Inventory, Parts};
+use lakebed_manifest::{Entry, SnapshotError, State, examine};
+use lakebed_record::batch::{batches, crc_matches};
+use lakebed_record::keys::{self, Key};
+use lakebed_record::{DataObject, TopicPartition};
+use lakebed_store::env::Env;
+use lakebed_store::{ReadError, Store};
+
+use crate::cli::{FsckArgs, StoreProfile};
+use crate::output::say;
+use crate::{config, open};
+
+/// Requests at once.
+const PARALLEL: usize = 16;
+
+pub async fn fsck(args: FsckArgs) -> Result<()> {
+    let env = Env::system();
+    let at = config::store_or_default(args.store)?;
+    let store = open::store(&at, StoreProfile::None, &env).await?;
+    let check = Check { store, env };
+    let (cluster, mut findings) = check.compare().await?;
+    if args.read {
+        findings.extend(check.read(&cluster.state).await?);
+    }
+    for finding in &findings {
+        say(format_args!("{finding}"));
+    }
+    let (damage, rest): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.is_damage());
+    let orphans: Vec<&Key> =
+        rest.iter().filter_map(|f| if let Finding::Orphan { key, .. } = f { Some(key) } else { None }).collect();
+    let state = &cluster.state;
+    let counted = format!(
+        "{} topics, {} partitions, {} entries up to slot {}",
+        state.topics().count(),
+        state.partition_count(),
+        state.entry_count(),
+        state.slot()
+    );
+    say(format_args!("checked   {counted}; {} damaged, {} orphans", damage.len(), orphans.len()));
+    if args.remove_orphans {
+        check.remove(&orphans).await?;
+        say(format_args!("removed   {} orphans", orphans.len()));
+    }
+    if damage.is_empty() { Ok(()) } else { bail!("{} findings are damage; data may be lost", damage.len()) }
+}
+
+struct Check {
+    store: Arc<dyn Store>,
+    env: Env,
+}
+
+impl Check {
+    async fn compare(&self) -> Result<(examine::Cluster, Vec<Finding>)> {
+        let inventory = self.list().await?;
+        let cluster = examine::cluster(self.store.as_ref(), &self.env).await?;
+        let (parts, unreadable) = self.parts(&cluster).await?;
+        let mut findings = fsck::check(&inventory, &cluster.current, &parts, &cluster.state, &cluster.beyond, &[]);
+        findings.extend(unreadable);
+        let mut confirmed = Vec::new();
+        for finding in findings {
+            if let Finding::Missing { key, .. } = &finding
+                && self.exists(key).await?
+            {
+                continue;
+            }
+            confirmed.push(finding);
+        }
+        Ok((cluster, confirmed))
+    }
+
+    async fn list(&self) -> Result<Inventory> {
+        let mut inventory = Inventory::new();
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.store.list("", after.as_ref()).await.value.context("cannot list the bucket")?;
+            after = page.objects.last().map(|o| o.key.clone());
+            inventory.extend(page.objects.into_iter().map(|o| (o.key, o.len)));
+            if !page.more {
+                return Ok(inventory);
+            }
+        }
+    }
+
+    async fn parts(&self, cluster: &examine::Cluster) -> Result<(Parts, Vec<Finding>)> {
+        let (mut parts, mut unreadable) = (Parts::new(), Vec::new());
+        for snapshot in &cluster.current.snapshots {
+            let key = Key::new(&snapshot.index);
+            match examine::snapshot_parts(self.store.as_ref(), &self.env, snapshot).await {
+                Ok(named) => parts.push((key, named)),
+                Err(SnapshotError::Store(error)) => {
+                    unreadable.push(Finding::Missing { key, wanted_by: format!("CURRENT ({error})") });
+                }
+                Err(error) => unreadable.push(Finding::Corrupt { key, why: error.to_string() }),
+            }
+        }
+        Ok((parts, unreadable))
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool> {
+        match self.store.head(key).await.value {
+            Ok(_) => Ok(true),
+            Err(ReadError::NotFound) => Ok(false),
+            Err(ReadError::Fault(fault)) => Err(fault).with_context(|| key.to_string()),
+        }
+    }
+
+    /// Reads every batch that an entry names.
+    async fn read(&self, state: &State) -> Result<Vec<Finding>> {
+        let all = state.partitions().flat_map(|(tp, p)| p.entries().map(move |e| (tp, *e)));
+        let mut reads = stream::iter(all).map(|(tp, entry)| self.read_entry(tp, entry)).buffered(PARALLEL);
+        let (mut findings, mut told) = (Vec::new(), BTreeSet::new());
+        while let Some(found) = reads.next().await {
+            if let Some((object, why)) = found
+                && told.insert((object, why.clone()))
+            {
+                findings.push(Finding::Corrupt { key: keys::data(&object), why });
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn read_entry(&self, tp: TopicPartition, entry: Entry) -> Option<(DataObject, String)> {
+        let key = keys::data(&entry.object);
+        let range = entry.start..entry.start + entry.len;
+        let why = match self.store.get(&key, Some(range)).await.value {
+            Ok(object) => judge(&entry, &object.bytes).err()?,
+            // Found above already.
+            Err(ReadError::NotFound) => return None,
+            Err(ReadError::Fault(fault)) => format!("cannot be read: {fault}"),
+        };
+        Some((entry.object, format!("{tp} from offset {}: {why}", entry.base_offset)))
+    }
+
+    async fn remove(&self, orphans: &[&Key]) -> Result<()> {
+        let mut deletes = stream::iter(orphans)
+            .map(
+                |key| async move { self.store.delete(key).await.value.with_context(|| format!("cannot delete {key}")) },
+            )
+            .buffered(PARALLEL);
+        while let Some(done) = deletes.next().await {
+            done?;
+        }
+        Ok(())
+    }
+}
+
+/// Whole batches, each with its CRC-32C, that take as many offsets as the entry says.
+fn judge(entry: &Entry, bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() as u64 != entry.len {
+        return Err(format!("{} bytes of {}", bytes.len(), entry.len));
+    }
+    let mut offsets = 0;
+    for batch in batches(bytes) {
+        let (header, bytes) = batch.map_err(|e| e.to_string())?;
+        if !crc_matches(&header, bytes) {
+            return Err("the CRC-32C of a batch does not match".into());
+        }
+        offsets += header.last_offset_delta as u64 + 1;
+    }
+    if offsets == entry.offsets { Ok(()) } else { Err(format!("{offsets} offsets of {}", entry.offsets)) }
+}
