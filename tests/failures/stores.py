@@ -5,7 +5,7 @@ import pathlib
 import re
 import subprocess
 
-from harness.node import ROOT, Node
+from harness.node import ROOT, Node, binary
 
 
 class Stores:
@@ -15,6 +15,13 @@ class Stores:
     def node(self, *args):
         self.count += 1
         return Node(self.url, [*self.args, *args], self.env, log=f"{self.folder}/{self.name}-{self.count}.log")
+
+    def check(self):
+        """The bucket holds what the manifest says, every batch with its checksum; says what was looked at."""
+        command = [binary(), "fsck", "--read", "--store", self.url]
+        done = subprocess.run(command, env={**os.environ, **(self.env or {})}, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"fsck: {done.stdout[-2000:]}{done.stderr[-500:]}"
+        return done.stdout.splitlines()[-1]
 
 
 def FileStores(folder, name):

@@ -48,7 +48,7 @@ def kill_loop(store, settings, seconds=SECONDS):
         saw_the_truth(seen, final)
         node.stop()
     assert ledger.count > 1000 and kills >= seconds / 5, f"{kills} kills, {ledger.count} acknowledged: too few to mean anything"
-    return f"{kills} kills; {said}; errors {dict(producing.codes)}"
+    return f"{kills} kills; {said}; errors {dict(producing.codes)}; fsck {store.check()}"
 
 
 def two_nodes(store, seconds=SECONDS * 1.5):
@@ -90,7 +90,7 @@ def two_nodes(store, seconds=SECONDS * 1.5):
         for node in nodes:
             node.stop()
     assert total.count > 1000, f"only {total.count} acknowledged"
-    return f"{done}; {said}"
+    return f"{done}; {said}; fsck {store.check()}"
 
 
 def flaky_store(folder, seconds=SECONDS):
@@ -123,7 +123,7 @@ def flaky_store(folder, seconds=SECONDS):
         other.stop()
     assert proxy.cuts > seconds and retries, f"{proxy.cuts} cuts, {retries} commits sent again: too few to mean anything"
     codes = {p.label: dict(p.codes) for p in producing}
-    return f"{proxy.cuts} cuts, {retries:.0f} commits sent again; {said}; errors {codes}"
+    return f"{proxy.cuts} cuts, {retries:.0f} commits sent again; {said}; errors {codes}; fsck {store.check()}"
 
 
 def main(names):

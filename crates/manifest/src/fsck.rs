@@ -22,8 +22,10 @@ pub enum Finding {
     Overlap { key: Key, at: u64, one: TopicPartition, other: TopicPartition },
     /// Offsets between log start and end that no entry and no page holds.
     Gap { partition: TopicPartition, from: i64, to: i64 },
-    /// A slot holds something although an earlier one is empty. Writers fill such a hole within a second or two.
+    /// A slot holds something although an earlier one is empty: a writer that died may leave this, and the next one fills it.
     Hole { missing: Slot, beyond: Slot },
+    /// A slot is empty so far before others that no writer can have left it: it is lost, and all later ones with it.
+    LogCut { missing: Slot, last: Slot },
     /// The bytes are not what was stored.
     Corrupt { key: Key, why: String },
     /// Nothing needs it and nothing ever will.
@@ -51,6 +53,9 @@ impl fmt::Display for Finding {
                 write!(f, "gap       {partition}: nothing holds offsets {from} to {to}")
             }
             Finding::Hole { missing, beyond } => write!(f, "hole      slot {missing} is empty, slot {beyond} is not"),
+            Finding::LogCut { missing, last } => {
+                write!(f, "log cut   slot {missing} is lost; slots up to {last} cannot be read")
+            }
             Finding::Corrupt { key, why } => write!(f, "corrupt   {key}: {why}"),
             Finding::Orphan { key, len } => write!(f, "orphan    {key}: {len} bytes that nothing needs"),
             Finding::Unknown { key } => write!(f, "unknown   {key}: not a name of ours"),
@@ -70,7 +75,6 @@ pub fn check(
     current: &Current,
     parts: &Parts,
     state: &State,
-    beyond: &[Slot],
     pages: &[(TopicPartition, Vec<Entry>)],
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -84,9 +88,7 @@ pub fn check(
             }
         }
     }
-    if let Some(beyond) = beyond.first() {
-        findings.push(Finding::Hole { missing: state.slot().next(), beyond: *beyond });
-    }
+    findings.extend(hole(inventory, state.slot().next()));
     left_over(inventory, current, parts, state, &mut findings);
     findings
 }
@@ -106,6 +108,22 @@ fn missing(inventory: &Inventory, current: &Current, parts: &Parts, state: &Stat
     }
     for object in state.objects().filter(|o| !state.awaits_deletion(o)) {
         want(keys::data(&object), &"an entry or page of the state");
+    }
+}
+
+/// Slots behind the first that is missing. Writers attempt only [`PIPELINE`](crate::PIPELINE) slots past what they have applied.
+fn hole(inventory: &Inventory, missing: Slot) -> Option<Finding> {
+    // A slot that was written between list and replay is no hole.
+    let slots = inventory.range(keys::log(missing)..).map_while(|(key, _)| match keys::parse(key) {
+        Some(Name::Log(slot)) => Some(slot),
+        _ => None,
+    });
+    let slots: Vec<Slot> = slots.collect();
+    let (beyond, last) = (*slots.first()?, *slots.last()?);
+    if last >= missing.plus(crate::PIPELINE) {
+        Some(Finding::LogCut { missing, last })
+    } else {
+        (beyond > missing).then_some(Finding::Hole { missing, beyond })
     }
 }
 

@@ -45,9 +45,12 @@ pub async fn fsck(args: FsckArgs) -> Result<()> {
         state.slot()
     );
     say(format_args!("checked   {counted}; {} damaged, {} orphans", damage.len(), orphans.len()));
-    if args.remove_orphans {
+    let garbage_only = findings.iter().all(|f| matches!(f, Finding::Orphan { .. } | Finding::Unknown { .. }));
+    if args.remove_orphans && garbage_only {
         check.remove(&orphans).await?;
         say(format_args!("removed   {} orphans", orphans.len()));
+    } else if args.remove_orphans {
+        say(format_args!("removed   nothing: see to the rest first"));
     }
     if damage.is_empty() { Ok(()) } else { bail!("{} findings are damage; data may be lost", damage.len()) }
 }
@@ -62,7 +65,7 @@ impl Check {
         let inventory = self.list().await?;
         let cluster = examine::cluster(self.store.as_ref(), &self.env).await?;
         let (parts, unreadable) = self.parts(&cluster).await?;
-        let mut findings = fsck::check(&inventory, &cluster.current, &parts, &cluster.state, &cluster.beyond, &[]);
+        let mut findings = fsck::check(&inventory, &cluster.current, &parts, &cluster.state, &[]);
         findings.extend(unreadable);
         let mut confirmed = Vec::new();
         for finding in findings {

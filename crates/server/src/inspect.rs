@@ -75,9 +75,12 @@ impl Reader {
     }
 
     async fn log(&self, from: Option<u64>, slots: u64) -> Result<()> {
-        let from = match from {
-            Some(from) => from,
-            None => self.cluster().await?.state.slot().0.saturating_sub(slots - 1).max(1),
+        let (from, slots) = match from {
+            Some(from) => (from, slots),
+            None => {
+                let last = self.cluster().await?.state.slot().0;
+                (last.saturating_sub(slots).saturating_add(1).max(1), slots.min(last))
+            }
         };
         for slot in (from..from.saturating_add(slots)).map(Slot) {
             match examine::slot(self.store.as_ref(), &self.env, slot).await? {

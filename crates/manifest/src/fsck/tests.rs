@@ -75,11 +75,11 @@ impl Cluster {
     }
 
     fn findings(&self) -> Vec<String> {
-        self.check(&[], &[]).iter().map(ToString::to_string).collect()
+        self.check(&[]).iter().map(ToString::to_string).collect()
     }
 
-    fn check(&self, beyond: &[Slot], pages: &[(TopicPartition, Vec<Entry>)]) -> Vec<Finding> {
-        check(&self.inventory, &self.current, &self.parts, &self.state, beyond, pages)
+    fn check(&self, pages: &[(TopicPartition, Vec<Entry>)]) -> Vec<Finding> {
+        check(&self.inventory, &self.current, &self.parts, &self.state, pages)
     }
 
     fn without(mut self, key: &Key) -> Vec<String> {
@@ -116,15 +116,21 @@ fn bytes_past_the_end_and_bytes_named_twice_also_by_a_page() {
 
     let object = DataObject::Segment(SEGMENT);
     let entry = Entry { base_offset: 2, offsets: 2, object, start: 163, len: 20, max_timestamp: 5 };
-    let found = Cluster::new().check(&[], &[(TP, vec![entry])]);
+    let found = Cluster::new().check(&[(TP, vec![entry])]);
     assert_eq!(found, [Finding::Overlap { key: keys::segment(&SEGMENT), at: 163, one: TP, other: TP }]);
 }
 
 #[test]
-fn a_slot_beyond_a_hole() {
-    let found = Cluster::new().check(&[Slot(7)], &[]);
+fn slots_beyond_a_hole() {
+    let mut cluster = Cluster::new();
+    cluster.inventory.insert(keys::log(Slot(7)), 100);
+    let found = cluster.check(&[]);
     assert_eq!(found, [Finding::Hole { missing: Slot(5), beyond: Slot(7) }]);
-    assert!(!found[0].is_damage());
+    assert!(!found[0].is_damage(), "a writer that died may have left it");
+    cluster.inventory.insert(keys::log(Slot(9)), 100);
+    let found = cluster.check(&[]);
+    assert_eq!(found, [Finding::LogCut { missing: Slot(5), last: Slot(9) }]);
+    assert!(found[0].is_damage(), "no writer goes so far ahead");
 }
 
 #[test]
