@@ -1,7 +1,7 @@
 //! FORMAT and CURRENT: small JSON objects inside the usual envelope.
 
 use lakebed_record::envelope::{self, FormatError, Kind};
-use lakebed_record::{FEATURE_LEVEL, crc};
+use lakebed_record::{FEATURE_LEVEL, Slot, crc};
 use lakebed_store::Body;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,18 @@ pub struct Format {
     pub cluster_id: String,
     /// Version of the object layout.
     pub format: u32,
+    /// What the waiting times of this bucket are divided by: 1, but for tests.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub time_scale: u32,
+}
+
+fn whole() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_whole(scale: &u32) -> bool {
+    *scale == 1
 }
 
 pub const FORMAT_VERSION: u32 = 1;
@@ -57,12 +69,21 @@ impl Current {
 
     pub fn with_snapshot(&self, snapshot: SnapshotRef, attempt: u128) -> Current {
         let kept = self.snapshots.iter().take(KEPT_SNAPSHOTS - 1).cloned();
-        Current {
-            serial: self.serial + 1,
-            attempt: format!("{attempt:032x}"),
-            snapshots: std::iter::once(snapshot).chain(kept).collect(),
-            ..self.clone()
-        }
+        Current { snapshots: std::iter::once(snapshot).chain(kept).collect(), ..self.next(attempt) }
+    }
+
+    /// Slots below `floor` may be deleted once this is stored.
+    pub fn with_floor(&self, floor: Slot, attempt: u128) -> Current {
+        Current { log_floor: self.log_floor.max(floor.0), ..self.next(attempt) }
+    }
+
+    fn next(&self, attempt: u128) -> Current {
+        Current { serial: self.serial + 1, attempt: format!("{attempt:032x}"), ..self.clone() }
+    }
+
+    /// The slot of the newest snapshot; 0, where replay begins, if there is none.
+    pub fn newest_snapshot(&self) -> Slot {
+        Slot(self.snapshots.first().map_or(0, |s| s.slot))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reading a cluster without being part of it: of a dead one as well, and nothing is written.
 
+use lakebed_record::Slot;
 use lakebed_record::envelope::Kind;
 use lakebed_record::keys::{self, Key};
-use lakebed_record::{FEATURE_LEVEL, Slot};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
 
@@ -28,11 +28,8 @@ pub struct Cluster {
 pub async fn cluster(store: &dyn Store, env: &Env) -> Result<Cluster, OpenError> {
     let format: Format = sealed(store, env, Kind::Format, keys::format()).await?;
     let current: Current = sealed(store, env, Kind::Current, keys::current()).await?;
-    let needed = current.min_reader;
-    if needed > FEATURE_LEVEL {
-        return Err(OpenError::TooOld(needed));
-    }
-    let loaded = open::replay(store, env, &mut LogClock::default(), &format, &current).await?;
+    let mut clock = LogClock::default();
+    let loaded = open::load_from(store, env, &mut clock, &format, current.clone()).await?;
     let beyond = loaded.read_ahead.into_iter().map(|(slot, _)| slot).collect();
     Ok(Cluster { format, current, state: loaded.state, beyond })
 }

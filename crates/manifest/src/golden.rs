@@ -137,7 +137,7 @@ fn snapshot_parts_are_encoded_as_ever() {
 
 #[test]
 fn control_objects_are_encoded_as_ever() {
-    let format = Format { cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into(), format: 1 };
+    let format = Format { cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into(), format: 1, time_scale: 1 };
     let golden = fixture("FORMAT", &control::seal(Kind::Format, &format).to_bytes());
     assert_eq!(control::open::<Format>(Kind::Format, &golden), Ok(format));
     let snapshot = SnapshotRef { slot: 5000, index: keys::snapshot_index(Slot(5000), NODE, 2).as_str().into() };

@@ -19,6 +19,7 @@ use lakebed_store::{Body, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clean::Cleaning;
 use crate::log::Counters;
 use crate::open::{self, OpenError};
 use crate::state::State;
@@ -33,11 +34,22 @@ pub struct ManifestConfig {
     pub snapshot_every: u64,
     /// Believe the store's clock although the host's differs by more than 5 min (4.4).
     pub trust_store_clock: bool,
+    /// The log floor, slots and snapshot parts below it, expiry; `None` deletes nothing and expires nothing.
+    pub cleaning: Option<Cleaning>,
+    /// What the waiting times are divided by ([`crate::Waits::scaled`]). A new bucket keeps it; an old one must have the same.
+    pub time_scale: u32,
 }
 
 impl Default for ManifestConfig {
     fn default() -> Self {
-        Self { kafka_address: String::new(), rack: String::new(), snapshot_every: 5_000, trust_store_clock: false }
+        Self {
+            kafka_address: String::new(),
+            rack: String::new(),
+            snapshot_every: 5_000,
+            trust_store_clock: false,
+            cleaning: None,
+            time_scale: 1,
+        }
     }
 }
 
@@ -96,10 +108,30 @@ pub struct Status {
     pub last_snapshot: Slot,
     pub snapshots_written: u64,
     pub fenced: u64,
+    /// How often the log floor had passed this node, so that it jumped by snapshot.
+    pub overtaken: u64,
+    pub cleaning: CleaningStatus,
     /// Why this node serves no more.
     pub halted: Option<String>,
     /// How far the host's clock is ahead of the store's, if that is more than 5 min.
     pub host_clock_ahead_ms: Option<i64>,
+}
+
+/// What this node's rounds of cleaning did since it started.
+#[derive(Clone, Debug, Default)]
+pub struct CleaningStatus {
+    /// The log floor as this node last saw it in CURRENT.
+    pub floor: Slot,
+    pub rounds: u64,
+    /// Rounds that the store cut short.
+    pub failures: u64,
+    pub slots_deleted: u64,
+    /// Parts and indexes.
+    pub snapshot_objects_deleted: u64,
+    /// Groups with what has expired.
+    pub expiries: u64,
+    /// Something that nobody may delete is gone.
+    pub alarm: Option<String>,
 }
 
 enum Request {
@@ -143,18 +175,32 @@ impl Manifest {
         listener: Arc<dyn ApplyListener>,
     ) -> Result<Manifest, OpenError> {
         let mut clock = crate::log::LogClock::default();
-        let loaded = open::load(store.as_ref(), &env, &mut clock).await?;
+        let loaded = open::load(store.as_ref(), &env, &mut clock, config.time_scale).await?;
         tracing::info!(slot = %loaded.state.slot(), replayed = loaded.replayed, "replayed the log");
         let (requests, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
-            status: Mutex::new(Status { last_snapshot: loaded.snapshot, ..Status::default() }),
+            status: Mutex::new(Status {
+                last_snapshot: loaded.snapshot,
+                cleaning: CleaningStatus { floor: loaded.floor, ..CleaningStatus::default() },
+                ..Status::default()
+            }),
             incarnation: Mutex::new((Incarnation(0), BrokerId(0))),
             cluster_id: loaded.cluster_id,
             followers: AtomicUsize::new(0),
         });
         let (up, registered) = oneshot::channel();
-        let task = task::Task::new(store, env, config, listener, shared.clone(), clock, loaded.read_ahead, up);
+        let task = task::Task::new(
+            store,
+            env,
+            config,
+            listener,
+            shared.clone(),
+            clock,
+            loaded.read_ahead,
+            loaded.evidence,
+            up,
+        );
         tokio::spawn(task.run(inbox));
         if registered.await.is_err() {
             let halted = shared.status.lock().halted.clone();

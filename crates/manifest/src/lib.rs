@@ -2,8 +2,10 @@
 //!
 //! [`state`] decides, `log` (the core) races for slots, [`Manifest`] drives both against a store.
 
+mod clean;
 mod commit;
 mod control;
+mod current;
 pub mod examine;
 pub mod fsck;
 #[cfg(test)]
@@ -14,11 +16,16 @@ mod open;
 mod settled;
 mod snapshot;
 pub mod state;
+mod waits;
 
+pub use clean::Cleaning;
 pub use commit::{Commit, SlotContent};
 pub use control::{Current, Format, SnapshotRef};
-pub use handle::{ApplyListener, FollowGuard, Manifest, ManifestConfig, Receipt, Status, SubmitError, Ticket};
+pub use handle::{
+    ApplyListener, CleaningStatus, FollowGuard, Manifest, ManifestConfig, Receipt, Status, SubmitError, Ticket,
+};
 pub use log::{Counters, PIPELINE};
 pub use open::{OpenError, is_new};
 pub use snapshot::SnapshotError;
 pub use state::{Entry, NodeState, PartitionState, State, Topic};
+pub use waits::Waits;

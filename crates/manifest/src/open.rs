@@ -1,5 +1,9 @@
 //! Start-up (4.6): FORMAT, CURRENT, the newest snapshot's parts in parallel, then the ops of the slots after it in windows of
 //! parallel GETs, up to the first slot that is missing.
+//!
+//! Slots below the floor may be gone or made anew, so nothing that was read counts before CURRENT, read after the last answer, shows
+//! that the floor has passed none of it (rule 7). If it has, everything starts over from the new snapshot; so does what failed on
+//! a snapshot that CURRENT has replaced meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +17,12 @@ use lakebed_store::{Created, Fault, ReadError, Store, Swapped};
 
 use crate::commit::{self, Opened, SlotContent};
 use crate::control::{self, Current, FORMAT_VERSION, Format};
-use crate::log::{Dated, LogClock, Moment};
+use crate::current::{self, CurrentError};
+use crate::log::{Dated, Evidence, LogClock, Moment};
 use crate::settled::{self, GaveUp};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
+use crate::waits::Waits;
 
 /// First bytes of a slot that replay reads: header and ops of nearly all commits.
 const FIRST_BYTES: u64 = 16 << 10;
@@ -24,6 +30,8 @@ const MAX_PARALLEL: usize = 256;
 /// Slots past the first missing one whose content, if there is any, tells of a hole.
 const READ_AHEAD: u64 = 4;
 const SLOT_TRIES: u32 = 8;
+/// How often replay starts over because the floor passed it.
+const LOAD_TRIES: u32 = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -31,12 +39,22 @@ pub enum OpenError {
     Store(#[from] GaveUp),
     #[error("{0}")]
     Snapshot(#[from] SnapshotError),
+    #[error("{0}")]
+    Current(CurrentError),
     #[error("{key}: {error}")]
     Format { key: Key, error: FormatError },
     #[error("this bucket has format {0}; this build reads format {FORMAT_VERSION}: use a newer build")]
     FormatVersion(u32),
     #[error("this bucket needs feature level {0}; this build has {FEATURE_LEVEL}: use a newer build")]
     TooOld(u16),
+    #[error(
+        "this bucket was created with --time-scale {bucket}, and this node has --time-scale {node}: all nodes must have the bucket's"
+    )]
+    TimeScale { bucket: u32, node: u32 },
+    #[error(
+        "the log is cleaned faster than this node reads it; start again, and if that does not help give it more bandwidth"
+    )]
+    Overtaken,
     #[error(
         "FORMAT exists but CURRENT does not: the first start was cut short or CURRENT was deleted; if {0} is missing as well, delete FORMAT and start again, else restore CURRENT"
     )]
@@ -49,6 +67,27 @@ pub enum OpenError {
     Halted(String),
 }
 
+impl From<CurrentError> for OpenError {
+    fn from(error: CurrentError) -> OpenError {
+        match error {
+            CurrentError::Store(error) => OpenError::Store(error),
+            other @ CurrentError::Format(_) => OpenError::Current(other),
+        }
+    }
+}
+
+impl OpenError {
+    /// Trying again may help: the store was away, or cleaning was faster.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            OpenError::Store(_)
+                | OpenError::Overtaken
+                | OpenError::Snapshot(SnapshotError::Store(GaveUp::Fault { .. }))
+        )
+    }
+}
+
 /// What replay gives.
 pub struct Loaded {
     pub cluster_id: String,
@@ -58,6 +97,9 @@ pub struct Loaded {
     /// Slot of the newest snapshot that CURRENT names, 0 if none.
     pub snapshot: Slot,
     pub replayed: u64,
+    pub floor: Slot,
+    /// That the first missing slot is missing is believed.
+    pub evidence: Option<Evidence>,
 }
 
 /// True if nobody has used this bucket and prefix yet.
@@ -69,40 +111,72 @@ pub async fn is_new(store: &dyn Store, env: &Env) -> Result<bool, OpenError> {
     }
 }
 
-pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock) -> Result<Loaded, OpenError> {
-    let format = read_or_create_format(store, env).await?;
+/// `time_scale`: what FORMAT must state, and what a new one gets.
+pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock, time_scale: u32) -> Result<Loaded, OpenError> {
+    let format = read_or_create_format(store, env, time_scale).await?;
     if format.format != FORMAT_VERSION {
         return Err(OpenError::FormatVersion(format.format));
     }
-    let current = read_or_create_current(store, env).await?;
-    let needed = current.min_reader.max(current.min_writer);
-    if needed > FEATURE_LEVEL {
-        return Err(OpenError::TooOld(needed));
+    if format.time_scale != time_scale {
+        return Err(OpenError::TimeScale { bucket: format.time_scale, node: time_scale });
     }
-    replay(store, env, clock, &format, &current).await
+    let current = read_or_create_current(store, env).await?;
+    load_from(store, env, clock, &format, current).await
 }
 
-/// The newest snapshot that CURRENT names, and the slots after it.
-pub(crate) async fn replay(
+/// What `current` and the log say, confirmed by a CURRENT that is read after the log.
+pub(crate) async fn load_from(
+    store: &dyn Store,
+    env: &Env,
+    clock: &mut LogClock,
+    format: &Format,
+    mut current: Current,
+) -> Result<Loaded, OpenError> {
+    for _ in 0..LOAD_TRIES {
+        let needed = current.min_reader.max(current.min_writer);
+        if needed > FEATURE_LEVEL {
+            return Err(OpenError::TooOld(needed));
+        }
+        let first = current.newest_snapshot().next();
+        let loaded = replay(store, env, clock, format, &current).await;
+        let now = current::read(store, env).await?.0;
+        let stands = Slot(now.log_floor) <= first;
+        match loaded {
+            Ok(loaded) if stands => return Ok(loaded),
+            Err(error) if stands && now.newest_snapshot() == current.newest_snapshot() => return Err(error),
+            Ok(_) | Err(_) => {
+                tracing::warn!(%first, floor = now.log_floor, "cleaning overtook the replay of the log; starting over");
+                current = now;
+            }
+        }
+    }
+    Err(OpenError::Overtaken)
+}
+
+/// The newest snapshot and the slots after it; not to be believed yet.
+async fn replay(
     store: &dyn Store,
     env: &Env,
     clock: &mut LogClock,
     format: &Format,
     current: &Current,
 ) -> Result<Loaded, OpenError> {
-    let snapshot = Slot(current.snapshots.first().map_or(0, |s| s.slot));
+    let snapshot = current.newest_snapshot();
     let state = match current.snapshots.first() {
         Some(newest) => snapshot::read(store, env, newest).await?,
-        None => State::new(),
+        None => State::with_waits(Waits::scaled(format.time_scale)),
     };
     let mut replay = Replay::new(store, env, clock, state);
     replay.run().await?;
+    let evidence = replay.evidence();
     let read_ahead = replay.results.into_iter().filter_map(|(s, c)| c.map(|c| (s, c))).collect();
     let replayed = replay.state.slot().0 - snapshot.0;
-    Ok(Loaded { cluster_id: format.cluster_id.clone(), state: replay.state, read_ahead, snapshot, replayed })
+    let cluster_id = format.cluster_id.clone();
+    let floor = Slot(current.log_floor);
+    Ok(Loaded { cluster_id, state: replay.state, read_ahead, snapshot, replayed, floor, evidence })
 }
 
-async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, OpenError> {
+async fn read_or_create_format(store: &dyn Store, env: &Env, time_scale: u32) -> Result<Format, OpenError> {
     let key = keys::format();
     let mut tries = 0;
     loop {
@@ -115,7 +189,7 @@ async fn read_or_create_format(store: &dyn Store, env: &Env) -> Result<Format, O
             Err(other) => return Err(other.into()),
         }
         let cluster_id = cluster_id(env.entropy.u128());
-        let body = control::seal(Kind::Format, &Format { cluster_id, format: FORMAT_VERSION });
+        let body = control::seal(Kind::Format, &Format { cluster_id, format: FORMAT_VERSION, time_scale });
         // Whoever wins, the next read tells.
         if let Created::Unknown(fault) = store.create(&key, &body).await.value {
             tries = pause_after(fault, &key, tries, env).await?;
@@ -141,12 +215,20 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
             Err(GaveUp::NotFound(_)) => {}
             Err(other) => return Err(other.into()),
         }
-        // A bucket in use never lacks CURRENT: with a log but without CURRENT something deleted it.
-        // Unless another first start made both since: then CURRENT was there before slot 1.
-        if settled::get(store, env, &keys::log(Slot(1))).await.is_ok() {
-            match settled::get(store, env, &key).await {
-                Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(keys::log(Slot(1)))),
-                _ => continue,
+        // A bucket in use never lacks CURRENT: with a log but without CURRENT something deleted it, and a log that was cleaned
+        // does not begin with slot 1. Unless another first start made both since: then CURRENT was there before any slot.
+        match store.list(&keys::log_prefix(), None).await.value {
+            Ok(listing) => {
+                if let Some(slot) = listing.objects.into_iter().next() {
+                    match settled::get(store, env, &key).await {
+                        Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(slot.key)),
+                        _ => continue,
+                    }
+                }
+            }
+            Err(fault) => {
+                tries = pause_after(fault, &key, tries, env).await?;
+                continue;
             }
         }
         let body = control::seal(Kind::Current, &Current::first(env.entropy.u128()));
@@ -177,8 +259,8 @@ struct Replay<'a> {
     /// Read but not applied; `None`: missing.
     results: BTreeMap<Slot, Option<SlotContent>>,
     next: Slot,
-    /// The lowest slot known to be missing.
-    end: Option<Slot>,
+    /// The lowest slot known to be missing, and the `Date` of the answer that told so.
+    end: Option<(Slot, Option<i64>)>,
     hashes: BTreeMap<u64, u64>,
 }
 
@@ -208,7 +290,8 @@ impl<'a> Replay<'a> {
                 }
                 None => {
                     self.results.insert(slot, None);
-                    self.end = Some(self.end.map_or(slot, |e| e.min(slot)));
+                    let date_ms = date.map(|d| d.date_ms);
+                    self.end = Some(self.end.filter(|(end, _)| *end < slot).unwrap_or((slot, date_ms)));
                 }
             }
             self.apply()?;
@@ -216,7 +299,12 @@ impl<'a> Replay<'a> {
     }
 
     fn worth_reading(&self, slot: Slot) -> bool {
-        self.end.is_none_or(|end| slot <= end.plus(READ_AHEAD))
+        self.end.is_none_or(|(end, _)| slot <= end.plus(READ_AHEAD))
+    }
+
+    fn evidence(&self) -> Option<Evidence> {
+        let (slot, date_ms) = self.end?;
+        date_ms.map(|date_ms| Evidence { slot, date_ms })
     }
 
     fn apply(&mut self) -> Result<(), OpenError> {

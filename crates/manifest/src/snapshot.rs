@@ -12,10 +12,11 @@ use lakebed_record::envelope::{self, FormatError, Kind};
 use lakebed_record::keys::{self, Key};
 use lakebed_record::{Incarnation, Slot, crc};
 use lakebed_store::env::Env;
-use lakebed_store::{Body, Store, Swapped, Version};
+use lakebed_store::{Body, Fault, Store};
 use prost::Message;
 
-use crate::control::{self, Current, SnapshotRef};
+use crate::control::{Current, SnapshotRef};
+use crate::current::{self, CurrentError};
 use crate::settled::{self, GaveUp};
 use crate::state::{self, BUCKETS, State};
 
@@ -61,6 +62,10 @@ pub enum Written {
 pub enum SnapshotError {
     #[error(transparent)]
     Store(#[from] GaveUp),
+    #[error(transparent)]
+    Current(#[from] CurrentError),
+    #[error("cannot list {prefix}: {fault}")]
+    List { prefix: String, fault: Fault },
     #[error("{key}: {error}")]
     Format { key: Key, error: FormatError },
     #[error("{key}: {error}")]
@@ -92,26 +97,25 @@ pub async fn write(
     least: u64,
 ) -> Result<Written, SnapshotError> {
     for _ in 0..ATTEMPTS {
-        let (current, version) = read_current(store, env).await?;
+        let (current, version) = current::read(store, env).await?;
         if let Some(newest) = current.snapshots.first().filter(|s| s.slot + least > state.slot().0) {
             return Ok(Written::NotNewer(Slot(newest.slot)));
         }
-        let kept = kept_parts(store, env, &current).await?;
+        let kept = match kept_parts(store, env, &current).await {
+            // Somebody made CURRENT drop the snapshot meanwhile, and cleaned.
+            Err(SnapshotError::Store(GaveUp::NotFound(_))) if current::read(store, env).await?.1 != version => continue,
+            kept => kept?,
+        };
         let (parts, reused) = write_parts(store, env, state, &kept, namer).await?;
         let count = parts.len();
         let index = write_index(store, env, state, parts, namer).await?;
-        if swap_current(store, env, &current, &version, state.slot(), &index).await? {
+        let snapshot = SnapshotRef { slot: state.slot().0, index: index.as_str().to_owned() };
+        let next = current.with_snapshot(snapshot, env.entropy.u128());
+        if current::swap(store, env, &version, &next).await? {
             return Ok(Written::Swapped { parts: count, reused });
         }
     }
     Ok(Written::Contended)
-}
-
-pub async fn read_current(store: &dyn Store, env: &Env) -> Result<(Current, Version), SnapshotError> {
-    let key = keys::current();
-    let object = settled::get(store, env, &key).await?;
-    let current = control::open(Kind::Current, &object.bytes).map_err(|error| SnapshotError::Format { key, error })?;
-    Ok((current, object.meta.version))
 }
 
 /// Parts that the kept snapshots name, by buckets and hash.
@@ -184,25 +188,6 @@ async fn write_index(
     let index = Index { globals: state::encode_globals(state), parts, state_hash: state.hash() };
     settled::create(store, env, &key, &seal(Kind::SnapshotIndex, state, &index.encode_to_vec())).await?;
     Ok(key)
-}
-
-/// One swap, from exactly the CURRENT that was read at the start. A lost answer is settled by reading back.
-async fn swap_current(
-    store: &dyn Store,
-    env: &Env,
-    current: &Current,
-    version: &Version,
-    slot: Slot,
-    index: &Key,
-) -> Result<bool, SnapshotError> {
-    let snapshot = SnapshotRef { slot: slot.0, index: index.as_str().to_owned() };
-    let next = current.with_snapshot(snapshot, env.entropy.u128());
-    let body = control::seal(Kind::Current, &next);
-    match store.swap(&keys::current(), Some(version), &body).await.value {
-        Swapped::Yes(_) => Ok(true),
-        Swapped::Mismatch => Ok(false),
-        Swapped::Unknown(_) => Ok(read_current(store, env).await?.0 == next),
-    }
 }
 
 fn seal(kind: Kind, state: &State, body: &[u8]) -> Body {

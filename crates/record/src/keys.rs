@@ -62,6 +62,14 @@ pub fn log(slot: Slot) -> Key {
     Key::new(std::format!("log/{SHARD:02}/{:020}", slot.0))
 }
 
+/// What the keys of all slots start with.
+pub fn log_prefix() -> String {
+    std::format!("log/{SHARD:02}/")
+}
+
+/// What the keys of all indexes and parts start with.
+pub const SNAPSHOTS: &str = "snapshots/";
+
 pub fn snapshot_index(slot: Slot, node: Incarnation, attempt: u64) -> Key {
     Key::new(std::format!("snapshots/{:020}-{node}-{attempt}/index", slot.0))
 }

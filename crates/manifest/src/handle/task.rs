@@ -1,5 +1,7 @@
 //! The task that owns the core: carries out its actions, feeds it answers, keeps the shared state and status.
 
+mod duties;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,16 +16,14 @@ use lakebed_store::{BoxFuture, Created, ReadError, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ApplyListener, ManifestConfig, Receipt, Request, Shared, SubmitError};
+use crate::clean::{Cleaned, Progress};
 use crate::commit::{self, SlotContent};
-use crate::log::{Action, Config, Core, Dated, GetAnswer, LogClock, Moment, Resolved, TimeView};
+use crate::current;
+use crate::log::{Action, Answered, Config, Core, Dated, Evidence, GetAnswer, LogClock, Moment, Resolved, TimeView};
 use crate::open::{self, OpenError};
-use crate::snapshot::{self, Namer, SnapshotError, Written};
+use crate::snapshot::{Namer, SnapshotError, Written};
 use crate::state::State;
 
-/// A snapshot is taken over when CURRENT names one this many times its interval behind (7,500 slots at 5,000).
-const TAKE_OVER_HALVES: u64 = 3;
-/// Snapshots of one node are at least this far apart.
-const SNAPSHOT_APART: Duration = Duration::from_secs(60);
 const SAMPLES: usize = 64;
 /// While time must be verified and nothing else is asked of the store, CURRENT is read this often to see its `Date`.
 const VERIFY_EVERY: Duration = Duration::from_millis(2_100);
@@ -39,13 +39,15 @@ enum Done {
     Put { slot: Slot, op: u64, outcome: Created, took: Duration },
     Get { slot: Slot, op: u64, answer: GetAnswer },
     Head { slot: Slot, op: u64, total_len: Option<u64> },
+    Floor { op: u64, floor: Option<Slot> },
     Snapshot { namer: Namer, slot: Slot, result: Result<Written, SnapshotError> },
+    Cleaned { progress: Progress, cleaned: Cleaned, result: Result<(), SnapshotError> },
     Date,
     Reloaded(Box<Result<open::Loaded, OpenError>>),
 }
 
-/// An answer, and what it says of the store's clock.
-type Answered = (Done, Option<Dated>);
+/// What was done, and what the reply says of the store's clock.
+type Finished = (Done, Option<Dated>);
 
 pub(super) struct Task {
     store: Arc<dyn Store>,
@@ -55,7 +57,7 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     clock: LogClock,
     core: Core,
-    running: FuturesUnordered<BoxFuture<'static, Answered>>,
+    running: FuturesUnordered<BoxFuture<'static, Finished>>,
     replies: BTreeMap<u64, Reply>,
     barriers: BTreeMap<u64, oneshot::Sender<()>>,
     fences: Vec<oneshot::Sender<LogTime>>,
@@ -65,6 +67,17 @@ pub(super) struct Task {
     namer: Option<Namer>,
     last_snapshot: Slot,
     last_snapshot_at: Option<Duration>,
+    /// This node wrote the last applied slot.
+    last_author: bool,
+    /// Since the last round of cleaning began.
+    snapshot_written: bool,
+    /// `None` while a round of cleaning is under way.
+    progress: Option<Progress>,
+    next_round: Duration,
+    /// The group that carries what had expired, until it has an outcome.
+    expiring: Option<u64>,
+    /// When log time will be so old that a tick may be due.
+    tick_at: Option<Duration>,
     puts: VecDeque<Duration>,
     verifying: bool,
     next_verify: Duration,
@@ -81,9 +94,10 @@ impl Task {
         shared: Arc<Shared>,
         clock: LogClock,
         read_ahead: Vec<(Slot, SlotContent)>,
+        evidence: Option<Evidence>,
         registered: oneshot::Sender<()>,
     ) -> Task {
-        let mut core = new_core(store.as_ref(), &env, &config, &shared.state.read());
+        let mut core = new_core(store.as_ref(), &env, &config, &shared.state.read(), evidence);
         read_ahead.into_iter().for_each(|(slot, content)| core.add_read_ahead(slot, content));
         let namer = Some(Namer { node: core.incarnation(), next: 0 });
         let last_snapshot = shared.status.lock().last_snapshot;
@@ -104,6 +118,12 @@ impl Task {
             namer,
             last_snapshot,
             last_snapshot_at: None,
+            last_author: false,
+            snapshot_written: false,
+            progress: Some(Progress::default()),
+            next_round: Duration::ZERO,
+            expiring: None,
+            tick_at: None,
             puts: VecDeque::new(),
             verifying: false,
             next_verify: Duration::ZERO,
@@ -117,7 +137,7 @@ impl Task {
             let sleep = self.until_wake();
             tokio::select! {
                 biased;
-                Some(answered) = self.running.next() => self.on_answer(answered),
+                Some(finished) = self.running.next() => self.on_finished(finished),
                 request = inbox.recv() => match request {
                     Some(request) => self.on_request(request),
                     None => return,
@@ -128,8 +148,8 @@ impl Task {
             while let Ok(request) = inbox.try_recv() {
                 self.on_request(request);
             }
-            while let Some(Some(answered)) = self.running.next().now_or_never() {
-                self.on_answer(answered);
+            while let Some(Some(finished)) = self.running.next().now_or_never() {
+                self.on_finished(finished);
             }
             self.turn();
         }
@@ -142,10 +162,11 @@ impl Task {
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let wake = self.core.next_wake(&self.shared.state.read());
         let verify = self.verifying.then_some(self.next_verify);
+        let duties = self.duties_wake();
         let env = self.env.clone();
         let now = self.now();
         async move {
-            match wake.into_iter().chain(verify).min() {
+            match wake.into_iter().chain(verify).chain(duties).min() {
                 Some(at) => env.clock.sleep(at.saturating_sub(now).max(Duration::from_millis(1))).await,
                 None => future::pending().await,
             }
@@ -179,8 +200,10 @@ impl Task {
         }
     }
 
-    fn on_answer(&mut self, (done, date): Answered) {
-        let now = self.now();
+    fn on_finished(&mut self, (done, date): Finished) {
+        let at = Answered { date_ms: date.map(|d| d.date_ms), now: self.now() };
+        let shared = self.shared.clone();
+        let state = || shared.state.read();
         if let Some(dated) = date {
             self.clock.observe(dated);
         }
@@ -189,11 +212,13 @@ impl Task {
                 if matches!(outcome, Created::Yes) {
                     self.sample(took);
                 }
-                self.core.on_put(slot, op, &outcome, now);
+                self.core.on_put(slot, op, &outcome, at, &state());
             }
-            Done::Get { slot, op, answer } => self.core.on_get(slot, op, answer, &self.shared.state.read(), now),
-            Done::Head { slot, op, total_len } => self.core.on_head(slot, op, total_len, now),
+            Done::Get { slot, op, answer } => self.core.on_get(slot, op, answer, at, &state()),
+            Done::Head { slot, op, total_len } => self.core.on_head(slot, op, total_len, at, &state()),
+            Done::Floor { op, floor } => self.core.on_floor(op, floor, at.now, &state()),
             Done::Snapshot { namer, slot, result } => self.on_snapshot(namer, slot, result),
+            Done::Cleaned { progress, cleaned, result } => self.on_cleaned(progress, cleaned, result),
             Done::Date => {}
             Done::Reloaded(result) => self.on_reloaded(*result),
         }
@@ -225,7 +250,9 @@ impl Task {
         let now = self.now();
         let time = self.clock.view(now).unwrap_or(TimeView { now, wall_ms: 0, verified: false });
         self.core.set_following(self.shared.followers.load(Ordering::Relaxed) > 0, now);
-        self.core.want_log_time(!self.fences.is_empty());
+        let ticking = self.ticking(time);
+        self.core.want_log_time(!self.fences.is_empty() || ticking);
+        self.start_round(now);
         let entropy = self.env.entropy.clone();
         let actions = {
             let mut state = self.shared.state.write();
@@ -262,6 +289,16 @@ impl Task {
                 let dated = dated(reply.date_ms, sent, &env);
                 (Done::Head { slot, op, total_len: reply.value.ok().map(|m| m.total_len) }, dated)
             })),
+            Action::ReadFloor { op } => self.running.push(Box::pin(async move {
+                let floor = match current::read(store.as_ref(), &env).await {
+                    Ok((current, _)) => Some(Slot(current.log_floor)),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read the log floor");
+                        None
+                    }
+                };
+                (Done::Floor { op, floor }, None)
+            })),
             Action::Applied { slot, changed, body, own } => self.applied(slot, &changed, body, own),
             Action::Resolve(resolved) => self.resolve(resolved),
             Action::BarrierPassed(id) => {
@@ -270,6 +307,11 @@ impl Task {
                 }
             }
             Action::Fenced => self.on_fenced(),
+            Action::Overtaken { slot, floor } => {
+                tracing::warn!(%slot, %floor, "this node was away so long that the log was cleaned past it; jumping by snapshot");
+                self.shared.status.lock().overtaken += 1;
+                self.reload(Duration::ZERO);
+            }
             Action::Diverged { slot, author } => {
                 tracing::error!(%slot, %author, "a commit asserts another state than this node has; replaying from a snapshot");
                 self.reload(Duration::ZERO);
@@ -291,18 +333,22 @@ impl Task {
             self.listener.inline_data(slot, &body);
         }
         self.listener.applied(changed, slot);
-        let every = self.config.snapshot_every;
-        let behind = slot.0.saturating_sub(self.last_snapshot.0);
-        let take_over = every * TAKE_OVER_HALVES / 2;
-        if own && slot.0.is_multiple_of(every) {
-            self.start_snapshot(1);
-        } else if behind > take_over {
-            self.start_snapshot(take_over);
-        }
+        self.last_author = own;
+        self.snapshot_duty(slot, own);
+    }
+
+    /// The state was replaced: whoever waits for a partition must look again.
+    fn jumped(&self, before: &State) {
+        let (changed, slot) = {
+            let state = self.shared.state.read();
+            (state.differing(before), state.slot())
+        };
+        self.listener.applied(&changed, slot);
     }
 
     fn resolve(&mut self, resolved: Resolved) {
         let Resolved { number, slot, inline_start, outcomes } = resolved;
+        self.expiring.take_if(|expiring| *expiring == number);
         if let Some(id) = self.core.registered() {
             *self.shared.incarnation.lock() = (self.core.incarnation(), id);
             if let Some(up) = self.registered.take() {
@@ -322,18 +368,21 @@ impl Task {
             return;
         }
         tracing::warn!(incarnation = %self.core.incarnation(), "this incarnation was fenced; starting a new one");
-        self.begin_again();
+        let evidence = self.core.evidence();
+        self.begin_again(evidence);
     }
 
-    fn begin_again(&mut self) {
+    fn begin_again(&mut self, evidence: Option<Evidence>) {
         self.shared.status.lock().fenced += 1;
         for (_, reply) in std::mem::take(&mut self.replies) {
             let _gone = reply.send(Err(SubmitError::Fenced));
         }
         self.running.clear();
         self.verifying = false;
-        self.core = new_core(self.store.as_ref(), &self.env, &self.config, &self.shared.state.read());
+        self.core = new_core(self.store.as_ref(), &self.env, &self.config, &self.shared.state.read(), evidence);
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
+        self.progress = Some(Progress::default());
+        (self.expiring, self.last_author) = (None, false);
         let waiting = std::mem::take(&mut self.barriers);
         for (_, done) in waiting {
             self.barriers.insert(self.core.barrier(), done);
@@ -341,26 +390,34 @@ impl Task {
     }
 
     fn reload(&mut self, pause: Duration) {
-        let (store, env) = (self.store.clone(), self.env.clone());
+        let (store, env, time_scale) = (self.store.clone(), self.env.clone(), self.config.time_scale);
         self.running.push(Box::pin(async move {
             env.clock.sleep(pause).await;
-            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default()).await;
+            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), time_scale).await;
             (Done::Reloaded(Box::new(loaded)), None)
         }));
     }
 
     fn on_reloaded(&mut self, result: Result<open::Loaded, OpenError>) {
         match result {
+            Ok(_) if self.shutdown.is_some() => {
+                self.over = true;
+                self.shutdown.take().into_iter().for_each(|done| {
+                    let _gone = done.send(());
+                });
+            }
             Ok(loaded) => {
-                *self.shared.state.write() = loaded.state;
+                let before = std::mem::replace(&mut *self.shared.state.write(), loaded.state);
+                self.jumped(&before);
+                self.last_snapshot = self.last_snapshot.max(loaded.snapshot);
                 let old = self.core.incarnation();
-                self.begin_again();
+                self.begin_again(loaded.evidence);
                 // What the old incarnation still has on its way must not apply behind what the new one sends.
                 let down = NodeDown { incarnation: old.0 };
                 self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
                 loaded.read_ahead.into_iter().for_each(|(slot, content)| self.core.add_read_ahead(slot, content));
             }
-            Err(OpenError::Store(error)) => {
+            Err(error) if error.is_transient() => {
                 tracing::error!(%error, "replaying from a snapshot failed, trying again");
                 self.reload(RELOAD_AFTER);
             }
@@ -375,39 +432,6 @@ impl Task {
             let _gone = reply.send(Err(SubmitError::Stopped(why.clone())));
         }
         self.over = true;
-    }
-
-    /// `least`: how many slots CURRENT must be behind for the duty to be this node's.
-    fn start_snapshot(&mut self, least: u64) {
-        let now = self.now();
-        if self.last_snapshot_at.is_some_and(|at| now < at + SNAPSHOT_APART) {
-            return;
-        }
-        let Some(mut namer) = self.namer.take() else { return };
-        self.last_snapshot_at = Some(now);
-        let (store, env) = (self.store.clone(), self.env.clone());
-        let state: State = self.shared.state.read().clone();
-        self.running.push(Box::pin(async move {
-            let slot = state.slot();
-            let result = snapshot::write(store.as_ref(), &env, &state, &mut namer, least).await;
-            (Done::Snapshot { namer, slot, result }, None)
-        }));
-    }
-
-    fn on_snapshot(&mut self, namer: Namer, slot: Slot, result: Result<Written, SnapshotError>) {
-        self.namer = Some(namer);
-        match result {
-            Ok(Written::Swapped { parts, reused }) => {
-                tracing::info!(%slot, parts, reused, "wrote a snapshot");
-                self.last_snapshot = self.last_snapshot.max(slot);
-                let mut status = self.shared.status.lock();
-                status.snapshots_written += 1;
-                status.last_snapshot = self.last_snapshot;
-            }
-            Ok(Written::NotNewer(newest)) => self.last_snapshot = self.last_snapshot.max(newest),
-            Ok(Written::Contended) => tracing::warn!(%slot, "gave a snapshot up: CURRENT kept changing"),
-            Err(error) => tracing::warn!(%slot, %error, "writing a snapshot failed; the next duty tries again"),
-        }
     }
 
     fn answer_fences(&mut self, time: TimeView) {
@@ -461,12 +485,12 @@ fn dated(date_ms: Option<i64>, sent: Moment, env: &Env) -> Option<Dated> {
     date_ms.map(|date_ms| Dated { date_ms, sent, received: Moment::now(env.clock.as_ref()) })
 }
 
-fn new_core(store: &dyn Store, env: &Env, config: &ManifestConfig, state: &State) -> Core {
+fn new_core(store: &dyn Store, env: &Env, config: &ManifestConfig, state: &State, evidence: Option<Evidence>) -> Core {
     let me = Incarnation(env.entropy.u64());
     let core = Config {
         kafka_address: config.kafka_address.clone(),
         rack: config.rack.clone(),
         confirm_length: !store.refuses_short_bodies(),
     };
-    Core::new(me, core, state, env.clock.monotonic())
+    Core::new(me, core, state, evidence, env.clock.monotonic())
 }

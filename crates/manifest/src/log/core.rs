@@ -4,19 +4,23 @@
 //! returns what is to be done. Rules are those of the design's 4.3; the names of the fields follow the model of it.
 //! A crash loses this whole struct: whatever had no outcome was never acknowledged.
 
+mod answers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lakebed_record::envelope::FormatError;
 use lakebed_record::ops::{Group, GroupOutcome, NodeUp, Op, OpKind, OpOutcome, StateAssertion};
 use lakebed_record::{BrokerId, CommitId, Incarnation, LogTime, Slot, TopicPartition};
-use lakebed_store::{Body, Created};
+use lakebed_store::Body;
 
-use super::flight::{Flight, Step, backoff};
+use super::belief::{Belief, Evidence};
+use super::flight::{Flight, Step};
 use super::time::TimeView;
-use crate::commit::{self, Draft, Opened, SlotContent};
+use crate::commit::{self, Draft, SlotContent};
 use crate::state::State;
+
+pub use self::answers::Answered;
 
 /// A node attempts only this many slots after its applied prefix (rule 4).
 pub const PIPELINE: u64 = 4;
@@ -24,8 +28,6 @@ pub const PIPELINE: u64 = 4;
 const INLINE_LIMIT: u64 = 256 << 10;
 /// Slots that are read in parallel while catching up.
 const MAX_AHEAD: u64 = 64;
-/// How far log time may lie behind the store's clock before a node ticks (ms).
-const STALE_MS: i64 = 60_000;
 /// A larger step needs verified time (4.4).
 const MAX_STEP_MS: i64 = crate::state::MAX_STEP_MS;
 /// A hole is filled with an empty commit when nothing was pending for this long (rule 4).
@@ -62,6 +64,10 @@ pub enum Action {
         slot: Slot,
         op: u64,
     },
+    /// Read CURRENT now: answers that came before are in doubt (rule 7).
+    ReadFloor {
+        op: u64,
+    },
     /// A slot was applied; `body` if this node holds the whole object.
     Applied {
         slot: Slot,
@@ -73,6 +79,11 @@ pub enum Action {
     BarrierPassed(u64),
     /// This incarnation applies no more: everything pending is answered with a retriable error, and a new one begins.
     Fenced,
+    /// The floor has passed a slot that this node was at: jump by snapshot and begin anew. What is pending may have happened.
+    Overtaken {
+        slot: Slot,
+        floor: Slot,
+    },
     /// A state hash differs: replay from a snapshot, and stop if that does not help.
     Diverged {
         slot: Slot,
@@ -110,6 +121,8 @@ pub struct Counters {
     pub probes: u64,
     /// 412 on PUT, then 404 on GET.
     pub vanished: u64,
+    /// Reads of CURRENT because of an answer in doubt.
+    pub floor_checks: u64,
 }
 
 struct Pending {
@@ -132,9 +145,18 @@ struct Get {
     tries: u32,
 }
 
+/// A read of CURRENT that is under way, or that failed and waits.
+struct FloorCheck {
+    op: u64,
+    retry_at: Option<Duration>,
+    tries: u32,
+}
+
 pub struct Core {
     me: Incarnation,
     config: Config,
+    belief: Belief,
+    floor_check: Option<FloorCheck>,
     registered: Option<BrokerId>,
     /// Own groups without an outcome, by number.
     groups: BTreeMap<u64, Pending>,
@@ -169,7 +191,7 @@ pub struct Core {
 
 impl Core {
     /// A new incarnation on a state that was replayed up to `state.slot()`. Its first group is its `node up`.
-    pub fn new(me: Incarnation, config: Config, state: &State, now: Duration) -> Core {
+    pub fn new(me: Incarnation, config: Config, state: &State, evidence: Option<Evidence>, now: Duration) -> Core {
         let up = NodeUp {
             fence: state.log_time().0,
             kafka_address: config.kafka_address.clone(),
@@ -178,6 +200,8 @@ impl Core {
         let mut core = Core {
             me,
             config,
+            belief: Belief::new(*state.waits(), evidence),
+            floor_check: None,
             registered: None,
             groups: BTreeMap::new(),
             next_number: 1,
@@ -217,6 +241,11 @@ impl Core {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What a new incarnation on the same store may rest on.
+    pub fn evidence(&self) -> Option<Evidence> {
+        self.belief.last()
     }
 
     /// Age of the oldest own group without an outcome.
@@ -281,88 +310,6 @@ impl Core {
         self.foreign.insert(slot, Foreign { content, body: None });
     }
 
-    pub fn on_put(&mut self, slot: Slot, op: u64, outcome: &Created, now: Duration) {
-        let confirm = self.config.confirm_length;
-        let Some(flight) = self.flights.get_mut(&slot).filter(|f| f.op == op && f.step == Step::Putting) else {
-            return;
-        };
-        flight.step = match outcome {
-            Created::Yes if confirm => Step::Confirming,
-            Created::Yes => Step::Stored,
-            Created::Exists => Step::Settling,
-            Created::Unknown(_) => Step::Retry(now + backoff(flight.tries)),
-        };
-        match flight.step {
-            Step::Stored => {
-                self.created.insert(slot, op);
-            }
-            Step::Confirming => self.actions.push(Action::Head { slot, op }),
-            Step::Settling => self.get(slot),
-            Step::Putting | Step::Retry(_) => self.counters.retries += 1,
-        }
-    }
-
-    /// The stored length of a slot that was answered as created.
-    pub fn on_head(&mut self, slot: Slot, op: u64, total_len: Option<u64>, now: Duration) {
-        let Some(flight) = self.flights.get_mut(&slot).filter(|f| f.op == op && f.step == Step::Confirming) else {
-            return;
-        };
-        match total_len {
-            Some(len) if len == flight.body.len() => {
-                flight.step = Step::Stored;
-                self.created.insert(slot, op);
-            }
-            Some(_) => self.learn(slot, SlotContent::Void, None),
-            None => flight.step = Step::Retry(now + backoff(flight.tries)),
-        }
-    }
-
-    pub fn on_get(&mut self, slot: Slot, op: u64, answer: GetAnswer, state: &State, now: Duration) {
-        let Some(get) = self.gets.get(&slot).copied().filter(|g| g.op == op) else { return };
-        if slot <= state.slot() {
-            self.gets.remove(&slot);
-            return;
-        }
-        match answer {
-            GetAnswer::Found { bytes, total_len } => {
-                self.gets.remove(&slot);
-                self.last_commit_seen = now;
-                self.burst = (self.burst * 2).min(MAX_AHEAD);
-                self.ahead = self.ahead.max(slot.0 - state.slot().0 + self.burst);
-                self.read(slot, bytes, total_len, now);
-            }
-            GetAnswer::NotFound => {
-                self.gets.remove(&slot);
-                self.on_absent(slot, op, state, now);
-            }
-            GetAnswer::Fault => {
-                let tries = get.tries + 1;
-                let retry_at = Some(now + backoff(tries));
-                self.gets.insert(slot, Get { op, retry_at, tries });
-            }
-        }
-    }
-
-    /// A 404. Whatever was acknowledged before the GET was sent stands in slots before this one.
-    fn on_absent(&mut self, slot: Slot, op: u64, state: &State, now: Duration) {
-        let settling = self.flights.get_mut(&slot).filter(|f| f.step == Step::Settling);
-        if let Some(flight) = settling {
-            flight.step = Step::Retry(now + backoff(flight.tries));
-            self.counters.vanished += 1;
-            tracing::error!(%slot, "the store answered 412 to a PUT and then 404 to a GET of the same slot; trying again");
-        }
-        let next = state.slot().next();
-        if slot == next {
-            self.ahead = 0;
-            self.burst = 1;
-            self.pass_barriers(op);
-        } else if slot > next {
-            // Nothing to be had from there on, until a later find says otherwise; or it would be asked for without end while
-            // an earlier slot is slow to come.
-            self.ahead = self.ahead.min(slot.0 - next.0);
-        }
-    }
-
     fn pass_barriers(&mut self, op: u64) {
         let actions = &mut self.actions;
         self.barriers.retain(|(id, since)| {
@@ -372,59 +319,6 @@ impl Core {
             }
             waits
         });
-    }
-
-    fn read(&mut self, slot: Slot, bytes: Bytes, total_len: u64, now: Duration) {
-        match commit::open(slot, &bytes, total_len) {
-            Ok(Opened::Content(content)) => {
-                self.bad_crc.remove(&slot);
-                let whole = bytes.len() as u64 == total_len;
-                self.learn(slot, content, whole.then(|| Body::from(bytes)));
-            }
-            // Slots are read whole here, so there is no more to be had than what came: treat it like a broken read.
-            Ok(Opened::NeedBytes(_)) => self.reread(slot, "it ends early", now),
-            Err(error @ (FormatError::FeatureLevel(_) | FormatError::Version(_))) => {
-                self.halt(format!("slot {slot}: {error}"));
-            }
-            Err(error) => self.reread(slot, &error.to_string(), now),
-        }
-    }
-
-    fn reread(&mut self, slot: Slot, why: &str, now: Duration) {
-        let tries = self.bad_crc.entry(slot).or_default();
-        *tries += 1;
-        if *tries >= CRC_TRIES {
-            self.halt(format!(
-                "slot {slot} cannot be read: {why}; run `lakebed doctor` on the store and look at this object"
-            ));
-        } else {
-            let retry_at = Some(now + backoff(*tries));
-            self.gets.insert(slot, Get { op: self.ops, retry_at, tries: *tries });
-        }
-    }
-
-    /// What a slot holds is known now; it may be this node's own.
-    fn learn(&mut self, slot: Slot, content: SlotContent, body: Option<Body>) {
-        if let Some(flight) = self.flights.get_mut(&slot) {
-            let mine = matches!(&content, SlotContent::Commit(c) if c.id == flight.id());
-            if mine {
-                flight.step = Step::Stored;
-                return;
-            }
-            self.lose(slot);
-        }
-        self.foreign.insert(slot, Foreign { content, body });
-    }
-
-    /// Rule 2: the lost slot's groups and all later ones go again, one slot at a time until all that was in flight has an outcome.
-    fn lose(&mut self, slot: Slot) {
-        self.counters.conflicts += 1;
-        let Some(flight) = self.flights.remove(&slot) else { return };
-        self.serial_until = self.serial_until.max(self.next_to_send - 1);
-        if let Some(first) = flight.first_group() {
-            self.next_to_send = self.next_to_send.min(first);
-        }
-        self.ahead = self.ahead.max(PIPELINE);
     }
 
     fn halt(&mut self, why: String) {
@@ -440,6 +334,7 @@ impl Core {
             self.drain(state, time.now);
         }
         if !self.stopped {
+            self.check_floor(time.now);
             self.send_again(time.now);
             // Reading comes first: after a loss nothing is attempted before the way ahead is known.
             self.start_gets(state, time.now);
@@ -461,7 +356,8 @@ impl Core {
         let probing = self.gets.contains_key(&state.slot().next());
         let follow = (self.following && !probing).then(|| self.next_probe());
         let fill = (self.hole(state) && self.free_slot(state).is_some()).then_some(self.idle_since + FILL_AFTER);
-        puts.chain(gets).chain(follow).chain(fill).min()
+        let check = self.floor_check.as_ref().and_then(|c| c.retry_at);
+        puts.chain(gets).chain(follow).chain(fill).chain(check).min()
     }
 
     /// Applies the contiguous prefix of what is known.
@@ -483,6 +379,7 @@ impl Core {
             }
             self.last_commit_seen = now;
         }
+        self.belief.advance(state.slot().next());
         self.resend(state);
     }
 
@@ -669,7 +566,11 @@ impl Core {
         let pending = !self.groups.is_empty();
         let honoured = if step <= MAX_STEP_MS { self.wanted_log_time && !pending } else { time.verified };
         let ticking = self.flights.values().any(|f| f.commit.groups.is_empty());
-        step > STALE_MS && honoured && !ticking && (self.wanted_log_time || pending) && self.registered.is_some()
+        step > state.waits().stale_ms
+            && honoured
+            && !ticking
+            && (self.wanted_log_time || pending)
+            && self.registered.is_some()
     }
 
     /// Whether verified time would let this node tick although it may not now.
@@ -721,6 +622,6 @@ impl Core {
 
     /// Log time as it is applied, if it is fresh enough to name a segment by.
     pub fn fresh_fence(state: &State, time: TimeView) -> Option<LogTime> {
-        (time.wall_ms - state.log_time().0 <= STALE_MS).then(|| state.log_time())
+        (time.wall_ms - state.log_time().0 <= state.waits().stale_ms).then(|| state.log_time())
     }
 }

@@ -1,6 +1,9 @@
 //! Several cores race on one simulated log: lost and late requests, lost replies, void slots, pauses, crashes. Pure and fast, so
 //! that it tries many schedules; the simulation of whole nodes is in `testkit`.
 //!
+//! In half of them the log is cleaned behind a floor, with waiting times so short that paused nodes and late requests meet deleted
+//! slots: what was first written to a slot is the truth, whatever stands there later.
+//!
 //! Every client op creates a topic with a name of its own: applied twice it would answer "exists".
 
 use std::cmp::Reverse;
@@ -12,10 +15,11 @@ use lakebed_record::ops::{CreateTopic, NodeDown, OpKind, OpOutcome};
 use lakebed_record::{Incarnation, Namespace, Slot, TopicName};
 use lakebed_store::{Created, Fault, FaultKind};
 
-use super::core::{Action, Config, Core, GetAnswer};
+use super::core::{Action, Answered, Config, Core, GetAnswer};
 use super::time::TimeView;
 use crate::commit::{self, Opened};
 use crate::state::State;
+use crate::waits::Waits;
 
 struct Random(u64);
 
@@ -50,6 +54,7 @@ enum Event {
         slot: Slot,
         op: u64,
         outcome: Created,
+        date: u64,
     },
     GetArrives {
         slot: Slot,
@@ -60,6 +65,7 @@ enum Event {
         slot: Slot,
         op: u64,
         answer: GetAnswer,
+        date: u64,
     },
     HeadArrives {
         slot: Slot,
@@ -69,7 +75,17 @@ enum Event {
         slot: Slot,
         op: u64,
         len: Option<u64>,
+        date: u64,
     },
+    FloorArrives {
+        op: u64,
+    },
+    FloorReply {
+        op: u64,
+        floor: Option<Slot>,
+    },
+    /// The floor moves, and slots below it are deleted.
+    Clean,
     Client,
     Wake,
     Crash,
@@ -95,7 +111,12 @@ struct World {
     sequence: u64,
     events: BinaryHeap<Reverse<(u64, u64)>>,
     what: BTreeMap<u64, (usize, u64, Event)>,
-    log: BTreeMap<Slot, Bytes>,
+    /// What the store holds, and since when.
+    log: BTreeMap<Slot, (Bytes, u64)>,
+    /// What was first written to each slot.
+    truth: BTreeMap<Slot, Bytes>,
+    cleaning: bool,
+    floor: Slot,
     nodes: Vec<Node>,
     faults: bool,
     acknowledged: BTreeSet<String>,
@@ -105,6 +126,9 @@ struct World {
     voids: u64,
     fenced: u64,
     barriers: u64,
+    overtaken: u64,
+    reused: u64,
+    floor_checks: u64,
 }
 
 const CONFIG: Config = Config { kafka_address: String::new(), rack: String::new(), confirm_length: true };
@@ -120,6 +144,9 @@ impl World {
             events: BinaryHeap::new(),
             what: BTreeMap::new(),
             log: BTreeMap::new(),
+            truth: BTreeMap::new(),
+            cleaning: seed.is_multiple_of(2),
+            floor: Slot(1),
             nodes: Vec::new(),
             faults: true,
             acknowledged: BTreeSet::new(),
@@ -129,9 +156,12 @@ impl World {
             voids: 0,
             fenced: 0,
             barriers: 0,
+            overtaken: 0,
+            reused: 0,
+            floor_checks: 0,
         };
         for index in 0..nodes {
-            let state = State::new();
+            let state = world.empty();
             let core = world.core(&state);
             let (asked, barriers) = (BTreeMap::new(), BTreeMap::new());
             let node = Node { core, state, life: 0, paused: false, held: Vec::new(), asked, barriers };
@@ -139,11 +169,22 @@ impl World {
             world.after(index, 1, Event::Wake);
             world.after(index, 5, Event::Client);
         }
+        if world.cleaning {
+            world.after(0, 500, Event::Clean);
+        }
         world
     }
 
+    fn empty(&self) -> State {
+        let mut waits = Waits::default();
+        if self.cleaning {
+            (waits.slot_age_ms, waits.evidence_after_ms, waits.evidence_before_ms) = (3_000, 500, 200);
+        }
+        State::with_waits(waits)
+    }
+
     fn core(&mut self, state: &State) -> Core {
-        Core::new(Incarnation(self.random.next()), CONFIG, state, Duration::from_millis(self.now))
+        Core::new(Incarnation(self.random.next()), CONFIG, state, None, Duration::from_millis(self.now))
     }
 
     fn after(&mut self, node: usize, ms: u64, event: Event) {
@@ -168,9 +209,14 @@ impl World {
             Event::PutArrives { slot, op, bytes, told } => self.put_arrives(index, life, slot, op, bytes, told),
             Event::GetArrives { slot, op, told } => self.get_arrives(index, life, slot, op, told),
             Event::HeadArrives { slot, op } => {
-                let len = self.log.get(&slot).map(|b| b.len() as u64);
-                self.reply(index, life, Event::HeadReply { slot, op, len });
+                let len = self.log.get(&slot).map(|(b, _)| b.len() as u64);
+                self.reply(index, life, Event::HeadReply { slot, op, len, date: self.now });
             }
+            Event::FloorArrives { op } => {
+                let floor = (!self.faults || self.random.chance(90)).then_some(self.floor);
+                self.reply(index, life, Event::FloorReply { op, floor });
+            }
+            Event::Clean => self.clean(),
             _ if self.nodes[index].life != life => {}
             Event::Resume => self.resume(index),
             _ if self.nodes[index].paused => self.nodes[index].held.push(event),
@@ -199,29 +245,35 @@ impl World {
             let cut = self.faults && self.random.chance(2);
             self.voids += u64::from(cut);
             let kept = if cut { bytes.slice(..self.random.below(bytes.len() as u64) as usize) } else { bytes };
-            self.log.insert(slot, kept);
+            if let Some(first) = self.truth.get(&slot) {
+                self.reused += u64::from(*first != kept);
+            }
+            self.truth.entry(slot).or_insert_with(|| kept.clone());
+            self.log.insert(slot, (kept, self.now));
             Created::Yes
         };
         let outcome = if told { outcome } else { Created::Unknown(timeout()) };
-        self.reply(index, life, Event::PutReply { slot, op, outcome });
+        self.reply(index, life, Event::PutReply { slot, op, outcome, date: self.now });
     }
 
     fn get_arrives(&mut self, index: usize, life: u64, slot: Slot, op: u64, told: bool) {
         let answer = match self.log.get(&slot) {
             _ if !told => GetAnswer::Fault,
-            Some(bytes) => GetAnswer::Found { bytes: bytes.clone(), total_len: bytes.len() as u64 },
+            Some((bytes, _)) => GetAnswer::Found { bytes: bytes.clone(), total_len: bytes.len() as u64 },
             None => GetAnswer::NotFound,
         };
-        self.reply(index, life, Event::GetReply { slot, op, answer });
+        self.reply(index, life, Event::GetReply { slot, op, answer, date: self.now });
     }
 
     fn node_step(&mut self, index: usize, event: Event) {
         let now = Duration::from_millis(self.now);
         let node = &mut self.nodes[index];
+        let at = |date: u64| Answered { date_ms: Some(date as i64), now };
         match event {
-            Event::PutReply { slot, op, outcome } => node.core.on_put(slot, op, &outcome, now),
-            Event::GetReply { slot, op, answer } => node.core.on_get(slot, op, answer, &node.state, now),
-            Event::HeadReply { slot, op, len } => node.core.on_head(slot, op, len, now),
+            Event::PutReply { slot, op, outcome, date } => node.core.on_put(slot, op, &outcome, at(date), &node.state),
+            Event::GetReply { slot, op, answer, date } => node.core.on_get(slot, op, answer, at(date), &node.state),
+            Event::HeadReply { slot, op, len, date } => node.core.on_head(slot, op, len, at(date), &node.state),
+            Event::FloorReply { op, floor } => node.core.on_floor(op, floor, now, &node.state),
             Event::Client => self.client(index),
             Event::Crash => return self.restart(index),
             _ => {}
@@ -251,7 +303,8 @@ impl World {
                 self.nodes[index].barriers.insert(id, before);
             }
             85..88 if self.faults => {
-                let pause = [1_000, 61_000, 3_660_000][self.random.below(3) as usize];
+                let pauses = if self.cleaning { [300, 4_000, 9_000] } else { [1_000, 61_000, 3_660_000] };
+                let pause = pauses[self.random.below(3) as usize];
                 self.nodes[index].paused = true;
                 self.after(index, pause, Event::Resume);
             }
@@ -271,10 +324,10 @@ impl World {
         }
     }
 
-    /// The process dies; a new one replays the log.
-    fn restart(&mut self, index: usize) {
-        let mut state = State::new();
-        while let Some(bytes) = self.log.get(&state.slot().next()) {
+    /// What replay of the whole log gives: here, a snapshot of its end.
+    fn replay(&mut self) -> State {
+        let mut state = self.empty();
+        while let Some(bytes) = self.truth.get(&state.slot().next()) {
             let slot = state.slot().next();
             let content = match commit::open(slot, bytes, bytes.len() as u64) {
                 Ok(Opened::Content(content)) => content,
@@ -283,6 +336,34 @@ impl World {
             let _applied = state.apply(slot, &content);
             self.check_hash(&state);
         }
+        state
+    }
+
+    /// Moves the floor past whatever is old enough, and deletes some of what is below it. A snapshot is always at hand.
+    fn clean(&mut self) {
+        let age = self.empty().waits().slot_age_ms as u64;
+        while self.log.get(&self.floor).is_some_and(|(_, since)| self.now - since >= age) {
+            self.floor = self.floor.next();
+        }
+        let below: Vec<Slot> = self.log.range(..self.floor).map(|(slot, _)| *slot).collect();
+        for slot in below {
+            if self.random.chance(70) {
+                self.log.remove(&slot);
+            }
+        }
+        let gap = 100 + self.random.below(1_000);
+        if self.faults {
+            self.after(0, gap, Event::Clean);
+        }
+    }
+
+    /// The process dies; a new one replays the log.
+    fn restart(&mut self, index: usize) {
+        let state = self.replay();
+        self.begin(index, state);
+    }
+
+    fn begin(&mut self, index: usize, state: State) {
         let core = self.core(&state);
         let node = &mut self.nodes[index];
         (node.core, node.state, node.life, node.paused) = (core, state, node.life + 1, false);
@@ -328,6 +409,16 @@ impl World {
                 let delay = 1 + self.random.below(40);
                 self.after(index, delay, Event::HeadArrives { slot, op });
             }
+            Action::ReadFloor { op } => {
+                self.floor_checks += 1;
+                let delay = 1 + self.random.below(40);
+                self.after(index, delay, Event::FloorArrives { op });
+            }
+            Action::Overtaken { slot, floor } => {
+                assert!(slot < floor && floor <= self.floor);
+                self.overtaken += 1;
+                self.restart(index);
+            }
             Action::Applied { .. } => {}
             Action::Resolve(resolved) => {
                 let Some(name) = self.nodes[index].asked.remove(&resolved.number) else { return };
@@ -344,14 +435,7 @@ impl World {
             Action::Fenced => {
                 self.fenced += 1;
                 let state = self.nodes[index].state.clone();
-                let core = self.core(&state);
-                let node = &mut self.nodes[index];
-                (node.core, node.life, node.paused) = (core, node.life + 1, false);
-                node.held.clear();
-                node.asked.clear();
-                node.barriers.clear();
-                self.after(index, 1, Event::Wake);
-                self.after(index, 10, Event::Client);
+                self.begin(index, state);
             }
             Action::Diverged { slot, author } => panic!("diverged at {slot} from {author}"),
             Action::Halt(why) => panic!("halted: {why}"),
@@ -364,15 +448,17 @@ impl World {
         if faults && self.random.chance(8) {
             // Lost, or landing minutes later, after the sender has given it up.
             if self.random.chance(50) {
-                let late = 100_000 + self.random.below(400_000);
+                let late = if self.cleaning { 1_000 } else { 100_000 }
+                    + self.random.below(if self.cleaning { 20_000 } else { 400_000 });
                 self.after(index, late, Event::PutArrives { slot, op: 0, bytes: bytes.clone(), told: false });
             }
-            self.after(index, delay + 50, Event::PutReply { slot, op, outcome: Created::Unknown(timeout()) });
+            let outcome = Created::Unknown(timeout());
+            self.after(index, delay + 50, Event::PutReply { slot, op, outcome, date: 0 });
             return;
         }
         let told = !(faults && self.random.chance(8));
         if faults && self.random.chance(8) {
-            let late = delay + self.random.below(1000);
+            let late = delay + self.random.below(if self.cleaning { 8_000 } else { 1_000 });
             self.after(index, late, Event::PutArrives { slot, op: 0, bytes: bytes.clone(), told: true });
         }
         self.after(index, delay, Event::PutArrives { slot, op, bytes: bytes.clone(), told });
@@ -388,6 +474,9 @@ impl World {
         {
             self.run(1);
         }
+        let truth = self.replay();
+        let lost = self.acknowledged.iter().find(|name| !has(&truth, name));
+        assert_eq!(lost, None, "acknowledged, and not in what was first written");
         for node in &self.nodes {
             let core = node.core.describe();
             assert!(node.asked.is_empty(), "still pending at slot {}: {:?}; {core}", node.state.slot(), node.asked);
@@ -424,6 +513,7 @@ fn many_schedules() {
     let seeds = std::env::var("LAKEBED_CORE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
     let first = std::env::var("LAKEBED_CORE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     let (mut acknowledged, mut conflicts, mut voids, mut fenced, mut barriers) = (0, 0, 0, 0, 0);
+    let (mut overtaken, mut reused, mut floor_checks) = (0, 0, 0);
     for seed in first..first + seeds {
         let caught = std::panic::catch_unwind(|| simulate(seed));
         let Ok(world) = caught else { panic!("seed {seed}: run LAKEBED_CORE_SEED={seed} LAKEBED_CORE_SEEDS=1") };
@@ -432,11 +522,15 @@ fn many_schedules() {
         voids += world.voids;
         fenced += world.fenced;
         barriers += world.barriers;
+        overtaken += world.overtaken;
+        reused += world.reused;
+        floor_checks += world.floor_checks;
     }
     println!(
         "{seeds} seeds: {acknowledged} acknowledged, {conflicts} conflicts, {voids} void, {fenced} fenced, {barriers} barriers"
     );
+    println!("{overtaken} overtaken by the floor, {reused} slots reused, {floor_checks} reads of CURRENT");
     if seeds >= 100 {
-        assert!([acknowledged as u64, conflicts, voids, fenced, barriers].iter().all(|n| *n > 0));
+        assert!([acknowledged as u64, conflicts, voids, fenced, barriers, overtaken, reused].iter().all(|n| *n > 0));
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use lakebed_record::ops::{CreateTopic, Group, NodeUp, OpKind};
 use lakebed_record::{CommitId, FEATURE_LEVEL};
+use lakebed_store::Swapped;
 use lakebed_store::memory::MemoryStore;
 
 use super::*;
 use crate::commit::{Commit, SlotContent};
+use crate::control;
 
 const NODE: Incarnation = Incarnation(5);
 
@@ -61,7 +63,7 @@ async fn reads_back_what_was_written_and_reuses_parts() {
     let mut state = state(100);
     let written = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
     assert_eq!(written, Written::Swapped { parts: 2, reused: 0 });
-    let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
+    let (current, _) = current::read(store.as_ref(), &env).await.expect("reads");
     let back = read(store.as_ref(), &env, &current.snapshots[0]).await.expect("reads");
     assert_eq!((back.slot(), back.hash()), (state.slot(), state.hash()));
 
@@ -80,7 +82,7 @@ async fn reads_back_what_was_written_and_reuses_parts() {
         let written = write(store.as_ref(), &env, &state, &mut namer, 1).await.expect("writes");
         assert_eq!(written, Written::Swapped { parts: 2, reused: 0 });
     }
-    let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
+    let (current, _) = current::read(store.as_ref(), &env).await.expect("reads");
     let slots: Vec<u64> = current.snapshots.iter().map(|s| s.slot).collect();
     assert_eq!(slots, [state.slot().0, state.slot().0 - 1, state.slot().0 - 2], "three are kept, newest first");
     assert_eq!(current.serial, 7);
@@ -114,7 +116,7 @@ async fn two_writers_leave_the_newer_one() {
         write(store.as_ref(), &env, &older, &mut namer, 1),
         write(store.as_ref(), &env, &newer, &mut other, 1)
     );
-    let (current, _) = read_current(store.as_ref(), &env).await.expect("reads");
+    let (current, _) = current::read(store.as_ref(), &env).await.expect("reads");
     assert_eq!(current.snapshots[0].slot, newer.slot().0, "{a:?} {b:?}");
     assert!(current.min_reader <= FEATURE_LEVEL);
 }

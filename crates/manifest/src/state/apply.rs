@@ -20,12 +20,8 @@ use super::partition::{
 use super::{Bucket, NodeState, State, Topic, parts};
 use crate::commit::{Commit, SlotContent};
 
-/// Admission window of `node up` and of segments (4.5), in ms of log time.
-pub const WINDOW_MS: i64 = 10 * 60 * 1000;
 /// A larger step of log time is honoured only from a tick with verified time (4.4), in ms.
 pub const MAX_STEP_MS: i64 = 5 * 60 * 1000;
-/// Producer states go after this long without an append, in ms of log time.
-pub const PRODUCER_EXPIRY_MS: i64 = 24 * 60 * 60 * 1000;
 /// No more (partition, producer) states than this: past it no new producer id is granted.
 pub const MAX_PRODUCER_STATES: usize = 1 << 20;
 /// Partitions of one topic.
@@ -115,7 +111,7 @@ impl State {
     /// Group 1 registers its incarnation, or nothing ever applies from it.
     fn register(&mut self, incarnation: Incarnation, group: &Group) -> GroupOutcome {
         let [Op { kind: Some(OpKind::NodeUp(up)) }] = group.ops.as_slice() else { return GroupOutcome::Fenced };
-        if !in_window(LogTime(up.fence), self.log_time) {
+        if !self.in_window(LogTime(up.fence), self.log_time) {
             return GroupOutcome::Fenced;
         }
         let broker_id = self.smallest_free_broker_id();
@@ -209,7 +205,7 @@ impl State {
     fn drop_tombstones(&mut self, now: LogTime, op: &DropTombstones) -> OpOutcome {
         for incarnation in op.incarnations.iter().map(|i| Incarnation(*i)) {
             let down_at = self.node(incarnation).and_then(|n| n.down_at);
-            if down_at.is_some_and(|at| now.0 > at.0 + WINDOW_MS) {
+            if down_at.is_some_and(|at| now.0 > at.0 + self.waits.window_ms) {
                 self.remove_node(incarnation);
             }
         }
@@ -227,7 +223,8 @@ impl State {
     }
 
     fn expire_producers(&mut self, now: LogTime, op: &ExpireProducers) -> OpOutcome {
-        let idle = |p: &ProducerState| now.0 > p.last_append.0 + PRODUCER_EXPIRY_MS;
+        let expiry = self.waits.producer_expiry_ms;
+        let idle = |p: &ProducerState| now.0 > p.last_append.0 + expiry;
         for index in 0..self.buckets.len() {
             for id in &op.producer_ids {
                 let partitions: Vec<TopicPartition> = self.buckets[index]
@@ -257,7 +254,7 @@ impl State {
             }
             Some(Place::Segment(s)) if s.node == at.group.incarnation => {
                 let name = SegmentName::from(s);
-                if !in_window(name.fence, at.now) {
+                if !self.in_window(name.fence, at.now) {
                     return OpOutcome::OutsideWindow;
                 }
                 // One op names all that is ever named of a segment, or one that is to be deleted could come back.
@@ -302,6 +299,14 @@ impl State {
         self.producer_states += new_producers;
         self.add_references(run.object, new_entries as u32);
         outcomes.unwrap_or_else(|| vec![BatchOutcome::UnknownPartition; batches.len()])
+    }
+}
+
+impl State {
+    /// `fence ≤ log time ≤ fence + window`: both ends belong to it, so that what was named at this very log time is admitted
+    /// and a collector, which waits until log time is strictly past the window, never meets what still is.
+    pub(super) fn in_window(&self, fence: LogTime, now: LogTime) -> bool {
+        fence.0 <= now.0 && now.0 - fence.0 <= self.waits.window_ms
     }
 }
 
@@ -381,12 +386,6 @@ impl State {
             *hash = hash.wrapping_add(node_hash(incarnation, node));
         }
     }
-}
-
-/// `fence ≤ log time ≤ fence + window`: both ends belong to it, so that what was named at this very log time is admitted and a
-/// collector, which waits until log time is strictly past the window, never meets what still is.
-pub(super) fn in_window(fence: LogTime, now: LogTime) -> bool {
-    fence.0 <= now.0 && now.0 - fence.0 <= WINDOW_MS
 }
 
 fn well_formed(p: &PartitionAppend, space: u64) -> bool {

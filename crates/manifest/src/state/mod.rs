@@ -4,6 +4,7 @@
 //! changes copy only the buckets and partitions they touch. Nothing here does I/O, reads a clock or draws random numbers.
 
 mod apply;
+mod expiry;
 mod hash;
 mod moves;
 mod objects;
@@ -19,9 +20,11 @@ use lakebed_record::{
     BrokerId, DataObject, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName, TopicPartition,
 };
 
-pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS, WINDOW_MS};
+pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
 pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
+
+use crate::waits::Waits;
 
 pub const BUCKETS: usize = 256;
 
@@ -71,6 +74,8 @@ pub struct State {
     /// Producer states of ids below this may have been expired.
     producers_expired_below: i64,
     buckets: Vec<Arc<Bucket>>,
+    /// The bucket's for its whole life, so no part of the hash.
+    waits: Waits,
     // Derived, not persisted:
     names: Arc<BTreeMap<Namespace, BTreeMap<TopicName, TopicId>>>,
     /// (partition, producer) pairs.
@@ -87,6 +92,11 @@ impl Default for State {
 impl State {
     /// The state before slot 1.
     pub fn new() -> State {
+        State::with_waits(Waits::default())
+    }
+
+    /// The state before slot 1 of a bucket with these waiting times.
+    pub fn with_waits(waits: Waits) -> State {
         State {
             slot: Slot(0),
             log_time: LogTime(0),
@@ -94,6 +104,7 @@ impl State {
             next_producer_id: 1,
             producers_expired_below: 0,
             buckets: vec![Arc::default(); BUCKETS],
+            waits,
             names: Arc::default(),
             producer_states: 0,
             partitions: 0,
@@ -107,6 +118,10 @@ impl State {
 
     pub fn log_time(&self) -> LogTime {
         self.log_time
+    }
+
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     pub fn feature_level(&self) -> u16 {
@@ -133,6 +148,20 @@ impl State {
     /// In no order that means anything.
     pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &PartitionState)> {
         self.buckets.iter().flat_map(|b| b.partitions.iter()).map(|(tp, p)| (*tp, p.as_ref()))
+    }
+
+    /// Partitions that are not the same in both, or in one only.
+    pub(crate) fn differing(&self, other: &State) -> Vec<TopicPartition> {
+        let differs = |(tp, p): (&TopicPartition, &Arc<PartitionState>), other: &State| {
+            let same = |o: &PartitionState| (o.log_start, o.next_offset) == (p.log_start, p.next_offset);
+            (!other.partition(*tp).is_some_and(same)).then_some(*tp)
+        };
+        let here = self.buckets.iter().flat_map(|b| &b.partitions).filter_map(|p| differs(p, other));
+        let there = other.buckets.iter().flat_map(|b| &b.partitions).filter_map(|p| differs(p, self));
+        let mut all: Vec<TopicPartition> = here.chain(there).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     pub fn partition_count(&self) -> usize {

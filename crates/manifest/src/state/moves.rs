@@ -10,7 +10,7 @@ use lakebed_record::ops::{
 };
 use lakebed_record::{DataObject, Incarnation, SegmentName, TopicId, TopicPartition};
 
-use super::apply::{At, in_window};
+use super::apply::At;
 use super::objects::References;
 use super::partition::{Entry, Page};
 use super::{State, hash};
@@ -88,7 +88,7 @@ impl State {
     fn new_object(&self, at: &At<'_>, place: Option<&SegmentPlace>) -> Result<(SegmentName, u64), Refusal> {
         let place = place.filter(|s| Incarnation(s.node) == at.incarnation()).ok_or(Refusal::Malformed)?;
         let name = SegmentName::from(place);
-        if !in_window(name.fence, at.now) {
+        if !self.in_window(name.fence, at.now) {
             return Err(Refusal::OutsideWindow);
         }
         if self.needs_segment(&name) {

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use lakebed_record::ops::{ObjectsDeleted, OpOutcome};
 use lakebed_record::{DataObject, LogTime, SegmentName, Slot};
 
-use super::apply::WINDOW_MS;
 use super::partition::PartitionState;
 use super::{State, hash};
 
@@ -60,7 +59,7 @@ impl State {
     }
 
     fn is_past_window(&self, since: LogTime) -> bool {
-        self.log_time.0 > since.0.saturating_add(WINDOW_MS)
+        self.log_time.0 > since.0.saturating_add(self.waits.window_ms)
     }
 
     pub(super) fn is_pending(&self, name: &SegmentName) -> bool {

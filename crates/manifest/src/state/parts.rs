@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
 use super::{NodeState, State, Topic};
+use crate::waits::Waits;
 
 #[derive(Clone, PartialEq, Message)]
 struct Part {
@@ -149,6 +150,9 @@ struct Globals {
     next_producer_id: i64,
     #[prost(int64, tag = "5")]
     producers_expired_below: i64,
+    /// What waiting times are divided by; 0 means 1.
+    #[prost(uint32, tag = "6")]
+    time_scale: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +175,7 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
         feature_level: state.feature_level.into(),
         next_producer_id: state.next_producer_id,
         producers_expired_below: state.producers_expired_below,
+        time_scale: Some(state.waits.scale()).filter(|scale| *scale != 1).unwrap_or_default(),
     };
     globals.encode_to_vec()
 }
@@ -178,7 +183,7 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
 /// A state with these globals and empty buckets.
 pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
     let g = Globals::decode(bytes).map_err(|e| PartError(e.to_string()))?;
-    let mut state = State::new();
+    let mut state = State::with_waits(Waits::scaled(g.time_scale.max(1)));
     state.slot = Slot(g.slot);
     state.log_time = LogTime(g.log_time);
     state.feature_level = g.feature_level as u16;

@@ -1,0 +1,119 @@
+use lakebed_record::ops::{
+    Append, BatchMeta, CreateTopic, GrantProducerId, Group, InlinePlace, NodeUp, PartitionAppend, Place, ProducerMeta,
+};
+use lakebed_record::{CommitId, Slot};
+
+use super::*;
+use crate::commit::{Commit, SlotContent};
+
+const A: Incarnation = Incarnation(1);
+const B: Incarnation = Incarnation(2);
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+const T: i64 = 1_700_000_000_000;
+
+struct Log(State);
+
+impl Log {
+    /// A commit at log time `T + at`, with a verified tick before it.
+    fn commit(&mut self, at: i64, groups: Vec<(Incarnation, u64, OpKind)>) {
+        self.apply(at, Vec::new());
+        self.apply(at, groups);
+    }
+
+    fn apply(&mut self, at: i64, groups: Vec<(Incarnation, u64, OpKind)>) {
+        let slot = self.0.slot().next();
+        let group = |(node, number, op): (Incarnation, u64, OpKind)| Group {
+            incarnation: node.0,
+            number,
+            ops: vec![op.into()],
+            inline_len: 100,
+            ..Group::default()
+        };
+        let commit = Commit {
+            slot,
+            id: CommitId(slot.0.into()),
+            writer: A,
+            wall_ms: T + at,
+            verified_time: true,
+            groups: groups.into_iter().map(group).collect(),
+            assert: None,
+            payload_start: 0,
+            payload_len: 100,
+        };
+        let _applied = self.0.apply(slot, &SlotContent::Commit(commit));
+    }
+}
+
+fn up() -> OpKind {
+    OpKind::NodeUp(NodeUp { fence: T, ..NodeUp::default() })
+}
+
+fn append(producer: i64) -> OpKind {
+    let producer = Some(ProducerMeta { id: producer, epoch: 0, sequence: 0, transactional: false });
+    let batches = vec![BatchMeta { len: 10, offsets: 1, max_timestamp: 0, producer }];
+    OpKind::Append(Append {
+        place: Some(Place::Inline(InlinePlace {})),
+        partitions: vec![PartitionAppend { topic_id: 9_u128.to_be_bytes().to_vec(), partition: 0, start: 0, batches }],
+    })
+}
+
+fn log() -> Log {
+    let topic = CreateTopic {
+        namespace: "default".into(),
+        name: "t".into(),
+        topic_id: 9_u128.to_be_bytes().to_vec(),
+        partitions: 1,
+        configs: Vec::new(),
+    };
+    let mut log = Log(State::new());
+    log.apply(0, Vec::new());
+    log.apply(0, vec![(A, 1, up()), (B, 1, up()), (A, 2, OpKind::CreateTopic(topic))]);
+    log
+}
+
+#[tokio::test]
+async fn silent_nodes_go_but_not_the_planner_itself() {
+    let mut log = log();
+    assert!(!log.0.anything_expires(), "silence alone keeps no idle cluster writing");
+    log.commit(DAY, Vec::new());
+    assert_eq!(plan(&log.0, A).await, [], "24 h, and not a millisecond more");
+    log.commit(DAY + 1, Vec::new());
+    assert_eq!(plan(&log.0, A).await, [OpKind::NodeDown(NodeDown { incarnation: B.0 })]);
+    log.commit(DAY + 1, vec![(B, 2, OpKind::GrantProducerId(GrantProducerId {}))]);
+    assert_eq!(plan(&log.0, A).await, [], "it wrote a group");
+}
+
+#[tokio::test]
+async fn tombstones_go_past_the_window() {
+    let mut log = log();
+    log.commit(0, vec![(A, 3, OpKind::NodeDown(NodeDown { incarnation: B.0 }))]);
+    assert!(log.0.anything_expires());
+    log.commit(10 * MINUTE, Vec::new());
+    assert_eq!(plan(&log.0, A).await, []);
+    log.commit(10 * MINUTE + 1, Vec::new());
+    let drop = OpKind::DropTombstones(DropTombstones { incarnations: vec![B.0] });
+    assert_eq!(plan(&log.0, A).await, std::slice::from_ref(&drop));
+    log.commit(10 * MINUTE + 1, vec![(A, 4, drop)]);
+    assert_eq!(plan(&log.0, A).await, []);
+    assert!(!log.0.anything_expires() && log.0.slot() > Slot(0));
+}
+
+#[tokio::test]
+async fn producers_go_after_a_day_without_an_append() {
+    let mut log = log();
+    let grant = || OpKind::GrantProducerId(GrantProducerId {});
+    log.commit(0, vec![(A, 3, grant()), (A, 4, grant()), (A, 5, append(1))]);
+    assert!(log.0.has_producers() && log.0.anything_expires());
+    log.commit(MINUTE, vec![(A, 6, append(2))]);
+    log.commit(DAY, vec![(B, 2, grant())]);
+    assert_eq!(plan(&log.0, A).await, []);
+    log.commit(DAY + 1, Vec::new());
+    let expire = |ids: &[i64]| OpKind::ExpireProducers(ExpireProducers { producer_ids: ids.to_vec() });
+    assert_eq!(plan(&log.0, A).await, [expire(&[1])]);
+    log.commit(DAY + MINUTE + 1, vec![(A, 7, grant())]);
+    assert_eq!(plan(&log.0, A).await, [expire(&[1, 2])]);
+    log.commit(DAY + MINUTE + 1, vec![(A, 8, expire(&[1, 2]))]);
+    assert!(!log.0.has_producers());
+    assert_eq!(plan(&log.0, A).await, []);
+}

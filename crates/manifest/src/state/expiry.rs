@@ -1,0 +1,37 @@
+//! What waits until log time has moved on, and what has waited long enough. Expiry itself happens by ops only.
+
+use lakebed_record::Incarnation;
+
+use super::State;
+
+impl State {
+    /// Whether anything will go once log time has advanced. Incarnations that merely fell silent do not count: a live node with
+    /// nothing to do is silent too, and keeping log time going for it would never end.
+    pub fn anything_expires(&self) -> bool {
+        self.has_producers()
+            || self.buckets.iter().any(|b| !b.pending.is_empty())
+            || self.nodes().any(|(_, n)| n.down_at.is_some())
+    }
+
+    pub fn has_producers(&self) -> bool {
+        self.producer_states > 0
+    }
+
+    /// Incarnations without a group for so long that any node may sign them off.
+    pub fn silent_nodes(&self) -> impl Iterator<Item = Incarnation> {
+        let silent = |at: i64| self.log_time.0 > at.saturating_add(self.waits.node_silence_ms);
+        self.nodes().filter(move |(_, n)| n.down_at.is_none() && silent(n.last_seen.0)).map(|(i, _)| i)
+    }
+
+    pub fn droppable_tombstones(&self) -> impl Iterator<Item = Incarnation> {
+        let past = |at: i64| self.log_time.0 > at.saturating_add(self.waits.window_ms);
+        self.nodes().filter(move |(_, n)| n.down_at.is_some_and(|at| past(at.0))).map(|(i, _)| i)
+    }
+
+    /// Producers without an append for so long that their state may go, in a bucket's partitions; the same one for each of them.
+    pub fn idle_producers(&self, bucket: usize) -> impl Iterator<Item = i64> {
+        let idle = |at: i64| self.log_time.0 > at.saturating_add(self.waits.producer_expiry_ms);
+        let producers = self.buckets[bucket].partitions.values().flat_map(|p| &p.producers);
+        producers.filter(move |(_, p)| idle(p.last_append.0)).map(|(id, _)| *id)
+    }
+}
