@@ -24,9 +24,12 @@ use crate::flush::planner::{ConnectionId, Policy};
 use crate::flush::stream::Stream;
 use crate::health::{self, Health, Status};
 use crate::memory::MemoryBudget;
+use crate::merge::{Candidates, Inputs};
 use crate::metrics::{Metrics, Sample};
+use crate::pages::Pages;
 use crate::produce::Producer;
 use crate::topics::{MAX_PARTITIONS, Topics};
+use crate::workers::Workers;
 
 /// How long what was taken may need to be stored when the node stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
@@ -54,6 +57,7 @@ struct Inner {
     stream: Arc<Stream>,
     reader: Reader,
     health: Arc<Health>,
+    background: Workers,
     /// What changes of metadata without an outcome may take.
     changes: MemoryBudget,
     connections: AtomicU64,
@@ -63,11 +67,16 @@ struct Inner {
 struct Tail {
     ring: Arc<Ring>,
     waiters: Arc<Waiters>,
+    /// `None`: nothing is merged.
+    candidates: Option<Arc<Candidates>>,
 }
 
 impl ApplyListener for Tail {
     fn applied(&self, changed: &[TopicPartition], _: Slot) {
         self.waiters.wake(changed);
+        if let Some(candidates) = &self.candidates {
+            candidates.add(changed.iter().copied());
+        }
     }
 
     fn inline_data(&self, slot: Slot, object: &Body) {
@@ -97,7 +106,8 @@ impl Broker {
         let store: Arc<dyn Store> = Arc::new(hedged);
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
-        let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters) };
+        let candidates = config.background.merging.then(Arc::<Candidates>::default);
+        let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters), candidates: candidates.clone() };
         let manifest_config = ManifestConfig {
             kafka_address: format!("{}:{}", config.advertised_host, config.advertised_port),
             rack: config.rack.clone(),
@@ -112,11 +122,20 @@ impl Broker {
             Arc::clone(&ring),
             metrics.clone(),
         );
+        let inputs = Inputs {
+            manifest: manifest.clone(),
+            store: Arc::clone(&store),
+            env: env.clone(),
+            ring: Arc::clone(&ring),
+            metrics: metrics.clone(),
+        };
+        let background = Workers::spawn(&config, inputs, candidates, &stream);
         let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
+        let pages = Pages::new(config.cache_bytes as u64 / 16);
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),
-            data: Data { ring, cache, metrics: metrics.clone() },
+            data: Data { ring, cache, pages, metrics: metrics.clone() },
             waiters,
         };
         let memory = MemoryBudget::new(config.buffer_bytes());
@@ -124,14 +143,27 @@ impl Broker {
         let topics = Topics::new(manifest.clone());
         let changes = MemoryBudget::new(CHANGES);
         let connections = AtomicU64::new(1);
-        let inner =
-            Inner { config, env, manifest, memory, metrics, topics, stream, reader, health, changes, connections };
+        let inner = Inner {
+            config,
+            env,
+            manifest,
+            memory,
+            metrics,
+            topics,
+            stream,
+            reader,
+            health,
+            background,
+            changes,
+            connections,
+        };
         Ok(Broker { inner: Arc::new(inner) })
     }
 
     /// Takes no more records, stores and answers what was taken, and signs the node off; at most 8 s.
     pub async fn shutdown(&self) {
         self.inner.health.stop();
+        self.inner.background.stop();
         self.inner.stream.shutdown(DRAIN_LIMIT).await;
         tokio::select! {
             biased;

@@ -1,6 +1,7 @@
 //! What an operator decides, resolved: no strings, no defaults left to guess.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use lakebed_store::hedge::Eagerness;
 
@@ -43,9 +44,95 @@ pub struct BrokerConfig {
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: i32,
     pub auto_create_topics: bool,
+    pub background: Background,
 }
 
+/// Work that keeps the state and the bucket small, and what it may use up. All of it is off by default.
+#[derive(Clone, Debug)]
+pub struct Background {
+    /// Entries are merged, and old ones sealed into index pages.
+    pub merging: bool,
+    /// Segments and pages that nothing names any more are deleted.
+    pub collecting: bool,
+    /// Records ride in commits and small segments for this long before they are merged; a tenth of it when too much waits.
+    pub merge_age: Duration,
+    /// What makes less than a quarter of an output waits for company until some of it is this old.
+    pub merge_patience: Duration,
+    /// How often it is looked whether there is something to do.
+    pub poll: Duration,
+    /// Bytes of a merged segment; `None`: 64 MiB, or a quarter of the memory budget if that is less. A merge takes this much memory,
+    /// and 16 MiB.
+    pub merge_bytes: Option<u64>,
+    /// Entries of an index page: some 20 bytes each there, 128 in the state.
+    pub page_entries: usize,
+    /// Bytes read and written together, per second, by merging.
+    pub bytes_per_second: u64,
+    /// Time from one PUT of merging to the next; `None`: what the flush profile allows (2, 1 and half a PUT/s).
+    pub put_spacing: Option<Duration>,
+    /// With more entries than this waiting to be merged, nothing is put off; with twice as many, flushes are slowed down.
+    /// `None`: as many as an eighth of the memory budget holds.
+    pub most_unmerged: Option<usize>,
+    /// Time from one search for orphans to the next; the first comes after a twenty-fourth of it.
+    pub orphans_every: Duration,
+    /// How often segments that wait to be deleted are looked at.
+    pub collect_every: Duration,
+}
+
+impl Default for Background {
+    fn default() -> Background {
+        Background {
+            merging: false,
+            collecting: false,
+            merge_age: Duration::from_secs(5 * 60),
+            merge_patience: Duration::from_secs(15 * 60),
+            poll: Duration::from_secs(5),
+            merge_bytes: None,
+            page_entries: 1_024,
+            bytes_per_second: 64 << 20,
+            put_spacing: None,
+            most_unmerged: None,
+            orphans_every: Duration::from_secs(24 * 60 * 60),
+            collect_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Background {
+    /// Divides every waiting time by `scale`; what is asked of machine and store per second stays.
+    pub fn scaled(self, scale: NonZeroU32) -> Background {
+        let by = scale.get();
+        Background {
+            merge_age: self.merge_age / by,
+            merge_patience: self.merge_patience / by,
+            poll: self.poll / by,
+            orphans_every: self.orphans_every / by,
+            collect_every: self.collect_every / by,
+            ..self
+        }
+    }
+}
+
+/// About what an entry takes in the state, with its share of what refers to it, in bytes.
+const ENTRY_BYTES: usize = 128;
+
 impl BrokerConfig {
+    pub(crate) fn merge_bytes(&self) -> u64 {
+        // A merge of eight entries that are not full must fit.
+        self.background.merge_bytes.unwrap_or((64 << 20).min(self.memory_budget as u64 / 4)).max(8 << 20)
+    }
+
+    pub(crate) fn most_unmerged(&self) -> usize {
+        self.background.most_unmerged.unwrap_or(self.memory_budget / 8 / ENTRY_BYTES).max(1)
+    }
+
+    pub(crate) fn background_put_spacing(&self) -> Duration {
+        self.background.put_spacing.unwrap_or(match self.flush {
+            FlushProfile::Latency => Duration::from_millis(500),
+            FlushProfile::Balanced => Duration::from_secs(1),
+            FlushProfile::Economy => Duration::from_secs(2),
+        })
+    }
+
     /// Defaults around an advertised address and a memory budget in bytes; half of the budget is cache.
     pub fn new(advertised_host: impl Into<String>, advertised_port: u16, memory_budget: usize) -> BrokerConfig {
         BrokerConfig {
@@ -58,6 +145,7 @@ impl BrokerConfig {
             cache_bytes: memory_budget / 2,
             default_partitions: 1,
             auto_create_topics: true,
+            background: Background::default(),
         }
     }
 

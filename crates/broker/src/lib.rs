@@ -4,19 +4,23 @@
 
 pub mod api;
 mod broker;
+mod collect;
 mod config;
 mod fetch;
 mod flush;
 mod health;
 mod memory;
+mod merge;
 mod metrics;
 mod off_worker;
 mod offsets;
+mod pages;
 mod produce;
 mod topics;
+mod workers;
 
 pub use broker::Broker;
-pub use config::{BrokerConfig, FlushProfile};
+pub use config::{Background, BrokerConfig, FlushProfile};
 pub use health::Status;
 pub use lakebed_manifest::OpenError;
 pub use memory::{MemoryBudget, MemoryPermit};

@@ -1,5 +1,7 @@
 //! What the broker counts. One registry per broker object, so that several in one process do not mix.
 
+mod background;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub(crate) use background::{BackgroundCounts, Deleted, Outcome};
 
 use crate::flush::planner::{Reason, Shape};
 
@@ -90,6 +94,7 @@ struct Inner {
     alarms: Family<AlarmLabel, Counter>,
     hedges: Family<HedgeLabel, Counter>,
     window_limited: Counter,
+    background: BackgroundCounts,
     sampled: Sampled,
 }
 
@@ -151,6 +156,7 @@ impl Metrics {
             alarms: Family::default(),
             hedges: Family::default(),
             window_limited: Counter::default(),
+            background: BackgroundCounts::default(),
             sampled: Sampled::default(),
             registry: Mutex::default(),
         };
@@ -167,6 +173,7 @@ impl Metrics {
              max.in.flight.requests.per.connection would free them",
             inner.window_limited.clone(),
         );
+        inner.background.register(&mut registry);
         inner.sampled.register(&mut registry);
         *inner.registry.lock() = registry;
         Metrics { inner: Arc::new(inner) }
@@ -212,6 +219,10 @@ impl Metrics {
 
     pub(crate) fn window_limited(&self) {
         self.inner.window_limited.inc();
+    }
+
+    pub(crate) fn background(&self) -> &BackgroundCounts {
+        &self.inner.background
     }
 
     /// The page in OpenMetrics text.

@@ -8,6 +8,7 @@ use lakebed_record::batch::{self, Limits};
 use crate::api::{FetchError, ListedOffset, OffsetSpec};
 use crate::fetch::{Reader, StoredBatch, WalkError, batches_of};
 use crate::off_worker::off_worker;
+use crate::pages::with_max_timestamp;
 
 const NONE: ListedOffset = ListedOffset { offset: -1, timestamp: -1 };
 
@@ -26,17 +27,15 @@ impl Reader {
                 let (_, next) = self.log_bounds(tp).ok_or(FetchError::UnknownPartition)?;
                 Ok(ListedOffset { offset: next, timestamp: -1 })
             }
-            OffsetSpec::AtTime(timestamp) => {
-                if self.entry_at_time(tp, timestamp).is_none() {
+            OffsetSpec::AtTime(timestamp) => match self.first_at(tp, timestamp).await? {
+                Some(listed) => Ok(listed),
+                None => {
                     // "None" may only mean that this node lags.
                     self.barrier().await?;
+                    self.log_bounds(tp).ok_or(FetchError::UnknownPartition)?;
+                    Ok(self.first_at(tp, timestamp).await?.unwrap_or(NONE))
                 }
-                self.log_bounds(tp).ok_or(FetchError::UnknownPartition)?;
-                match self.entry_at_time(tp, timestamp) {
-                    Some(entry) => self.first_at(tp, &entry, timestamp).await,
-                    None => Ok(NONE),
-                }
-            }
+            },
         }
     }
 
@@ -44,22 +43,46 @@ impl Reader {
         self.manifest.read(|s| s.partition(tp).map(|p| (p.log_start(), p.next_offset())))
     }
 
-    fn entry_at_time(&self, tp: TopicPartition, timestamp: i64) -> Option<Entry> {
-        self.manifest.read(|s| s.partition(tp).and_then(|p| p.entry_at_time(timestamp).copied()))
+    /// The first record that is not truncated, at or past a time (ms).
+    async fn first_at(&self, tp: TopicPartition, timestamp: i64) -> Result<Option<ListedOffset>, FetchError> {
+        let mut from = 0;
+        loop {
+            let look = self.look(tp, |p, pages| {
+                let from = p.log_start().max(from);
+                let entry = with_max_timestamp(tp, p, pages, from, timestamp).next().transpose()?;
+                Ok(entry.map(|e| (*e, from)))
+            });
+            let Some((entry, least)) = look.await?.flatten() else { return Ok(None) };
+            let (entry, found) = self.first_in(tp, &entry, least, timestamp).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            // Its records at that time are truncated.
+            from = entry.end_offset();
+        }
     }
 
-    async fn first_at(&self, tp: TopicPartition, entry: &Entry, timestamp: i64) -> Result<ListedOffset, FetchError> {
-        let barrier = async { Ok(self.barrier().await?) };
-        let loaded = self.data.load_surely(&self.manifest, barrier, tp, entry).await?;
-        let found = batches_of(entry, &loaded.rope).find_map(|b| match b {
+    /// The entry that was read, which is another one if it has moved; and its first record from offset `least` on at that time.
+    async fn first_in(
+        &self,
+        tp: TopicPartition,
+        entry: &Entry,
+        least: i64,
+        timestamp: i64,
+    ) -> Result<(Entry, Option<ListedOffset>), FetchError> {
+        let (entry, loaded) = self.load_surely(tp, entry).await?;
+        let found = batches_of(&entry, &loaded.rope).find_map(|b| match b {
             Err(error) => Some(Err(error)),
-            Ok(b) if b.header.max_timestamp < timestamp => None,
-            Ok(b) => first_record(&b, &whole(loaded.rope.slices(b.start..b.start + b.len())), timestamp).transpose(),
+            Ok(b) if b.header.max_timestamp < timestamp || b.next_offset() <= least => None,
+            Ok(b) => {
+                let bytes = whole(loaded.rope.slices(b.start..b.start + b.len()));
+                first_record(&b, &bytes, least, timestamp).transpose()
+            }
         });
         match found {
-            Some(Ok(listed)) => Ok(listed),
-            Some(Err(error)) => Err(self.data.corrupt(tp, entry, &error).await),
-            None => Ok(NONE),
+            Some(Err(error)) => Err(self.data.corrupt(tp, &entry, &error).await),
+            Some(Ok(listed)) => Ok((entry, Some(listed))),
+            None => Ok((entry, None)),
         }
     }
 }
@@ -72,11 +95,16 @@ fn whole(mut pieces: impl Iterator<Item = Bytes>) -> Bytes {
     }
 }
 
-fn first_record(batch: &StoredBatch, bytes: &[u8], timestamp: i64) -> Result<Option<ListedOffset>, WalkError> {
+fn first_record(
+    batch: &StoredBatch,
+    bytes: &[u8],
+    least: i64,
+    timestamp: i64,
+) -> Result<Option<ListedOffset>, WalkError> {
     for record in &off_worker(|| batch::records(bytes, Limits::default()))? {
         let record = record?;
-        if record.timestamp >= timestamp {
-            let offset = batch.base_offset + i64::from(record.offset_delta);
+        let offset = batch.base_offset + i64::from(record.offset_delta);
+        if record.timestamp >= timestamp && offset >= least {
             return Ok(Some(ListedOffset { offset, timestamp: record.timestamp }));
         }
     }

@@ -4,12 +4,15 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use lakebed_record::entries::{self, IndexPage};
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{
     Append, BatchMeta, ConfigEntry, CreateTopic, GrantProducerId, Group, InlinePlace, NodeUp, OpKind, PartitionAppend,
     Place, ProducerMeta, SegmentPlace, StateAssertion,
 };
-use lakebed_record::{CommitId, Incarnation, LogTime, SegmentName, Slot, crc, keys, segment};
+use lakebed_record::{
+    CommitId, DataObject, Incarnation, LogTime, SegmentName, Slot, TopicId, TopicPartition, crc, keys, segment,
+};
 
 use crate::commit::{self, Commit, Draft, Opened, SlotContent};
 use crate::control::{self, Current, Format, SnapshotRef};
@@ -167,4 +170,23 @@ fn segments_and_keys_are_as_ever() {
     ];
     let text: String = all.iter().map(|k| format!("{k}\n")).collect();
     fixture("keys.txt", text.as_bytes());
+}
+
+#[test]
+fn an_index_page_is_encoded_as_ever() {
+    let segment = |number| DataObject::Segment(SegmentName { fence: LogTime(1_700_000_000_001), node: NODE, number });
+    let place = |offsets, number, start, len| entries::Place { offsets, object: segment(number), start, len };
+    let merged = SegmentName::BACKGROUND | 3;
+    let page = IndexPage {
+        partition: TopicPartition::new(TopicId(TOPIC), 1),
+        base_offset: 1_000,
+        entries: vec![
+            (place(2, merged, 64, 70), 1_700_000_000_000),
+            (place(300, merged, 134, 1 << 20), -1),
+            (place(1, 4, 64, 90), 1_700_000_000_005),
+        ],
+    };
+    let (bytes, crc) = page.encode(1);
+    assert_eq!(crc::crc32c(&bytes), crc);
+    assert_eq!(IndexPage::decode(&fixture("index-page.bin", &bytes)), Ok(page));
 }

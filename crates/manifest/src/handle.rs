@@ -105,6 +105,8 @@ pub struct Status {
     pub counters: Counters,
     /// Median duration of the last commit PUTs.
     pub commit_p50: Duration,
+    /// This node wrote the last applied commit: what is the duty of one node is this one's (4.6).
+    pub last_author: bool,
     pub last_snapshot: Slot,
     pub snapshots_written: u64,
     pub fenced: u64,

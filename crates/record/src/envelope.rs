@@ -31,6 +31,7 @@ pub enum Kind {
     Segment,
     SnapshotIndex,
     SnapshotPart,
+    IndexPage,
 }
 
 impl Kind {
@@ -42,6 +43,7 @@ impl Kind {
             Kind::Segment => b'S',
             Kind::SnapshotIndex => b'I',
             Kind::SnapshotPart => b'P',
+            Kind::IndexPage => b'X',
         }
     }
 }

@@ -180,6 +180,16 @@ pub struct SegmentName {
     pub number: u64,
 }
 
+impl SegmentName {
+    /// Set in the number of what background work made of objects that were there before: merged segments and index pages.
+    pub const BACKGROUND: u64 = 1 << 48;
+
+    /// True unless a flush made it: no entry in it is there for the first time.
+    pub const fn is_background(&self) -> bool {
+        self.number & Self::BACKGROUND != 0
+    }
+}
+
 /// An object that holds record batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DataObject {

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod crc;
+pub mod entries;
 pub mod envelope;
 pub mod ids;
 pub mod keys;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lakebed_broker::{Broker, BrokerConfig, FlushProfile};
+use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
@@ -128,6 +128,7 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
         flush_max_puts_per_second: config.max_puts_per_second,
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
+        background: Background::default(),
         ..BrokerConfig::new(told.host.clone(), told.port, budget)
     })
 }

@@ -1,10 +1,10 @@
-//! The bytes of planned entries: from the ring, else from the block cache; what is missing is looked up once more behind
-//! a read barrier, and if it is still named and still missing, that is an alarm, never a silent skip.
+//! The bytes of planned entries: from the ring, else from the block cache; and the alarms about what is not there or not what
+//! was stored.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakebed_manifest::{Entry, Manifest};
+use lakebed_manifest::Entry;
 use lakebed_record::TopicPartition;
 
 use super::cache::{Cache, LoadError};
@@ -13,11 +13,13 @@ use super::rope::Rope;
 use super::walk::{Trust, WalkError};
 use crate::api::FetchError;
 use crate::metrics::{Alarm, Metrics, Source};
+use crate::pages::{Lacking, PageError, Pages};
 
 /// Where the bytes of entries come from.
 pub struct Data {
     pub ring: Arc<Ring>,
     pub cache: Arc<Cache>,
+    pub pages: Pages,
     pub metrics: Metrics,
 }
 
@@ -49,37 +51,22 @@ impl Data {
         Ok(Loaded { rope: Arc::new(rope), trust: Trust::Check })
     }
 
-    /// As [`Data::load`]; an object that is not there is looked for again once the node is sure not to lag.
-    pub async fn load_surely(
-        &self,
-        manifest: &Manifest,
-        barrier: impl Future<Output = Result<(), FetchError>>,
-        partition: TopicPartition,
-        entry: &Entry,
-    ) -> Result<Loaded, FetchError> {
-        match self.load(entry).await {
-            Ok(loaded) => return Ok(loaded),
-            Err(LoadError::Fault(fault)) => return Err(FetchError::Storage(fault)),
-            Err(LoadError::NotFound) => {}
-        }
-        barrier.await?;
-        let again = manifest.read(|s| s.partition(partition).and_then(|p| p.entry_at(entry.base_offset).copied()));
-        let Some(again) = again.filter(|e| e.base_offset == entry.base_offset) else {
-            return Err(FetchError::Storage("the records moved while they were read; fetch again".into()));
-        };
-        match self.load(&again).await {
-            Ok(loaded) if (again.start, again.len) == (entry.start, entry.len) => Ok(loaded),
-            Ok(_) => Err(FetchError::Storage("the records moved while they were read; fetch again".into())),
-            Err(LoadError::Fault(fault)) => Err(FetchError::Storage(fault)),
-            Err(LoadError::NotFound) => Err(self.missing(partition, &again)),
-        }
-    }
-
-    fn missing(&self, partition: TopicPartition, entry: &Entry) -> FetchError {
+    pub fn missing(&self, partition: TopicPartition, entry: &Entry) -> FetchError {
         self.metrics.alarm(Alarm::DataMissing);
         let key = lakebed_record::keys::data(&entry.object);
         tracing::error!(%partition, offset = entry.base_offset, %key, "an object that holds records is not in the store");
         FetchError::Storage(format!("object {key} is missing from the store"))
+    }
+
+    pub async fn page(&self, lacking: &Lacking) -> Result<Arc<[Entry]>, PageError> {
+        self.pages.load(&self.cache, lacking).await
+    }
+
+    pub fn bad_page(&self, lacking: &Lacking, alarm: Alarm, why: &str) -> FetchError {
+        self.metrics.alarm(alarm);
+        let key = lakebed_record::keys::segment(&lacking.name);
+        tracing::error!(partition = %lacking.partition, %key, why, "an index page cannot be read");
+        FetchError::Storage(format!("index page {key}: {why}"))
     }
 
     /// Stored bytes that are not what was stored: blocks are forgotten, so that the next read asks the store again.

@@ -10,6 +10,7 @@ use super::read::{BARRIER_LIMIT, Data, Loaded};
 use super::wait::Waiters;
 use super::walk::{Collector, Room};
 use crate::api::{FetchError, FetchRequest, Fetched, Unavailable};
+use crate::pages::{AtHand, entries_from};
 
 /// Bytes, and entries, that are fetched ahead of a reader of old records.
 const READ_AHEAD: u64 = 8 << 20;
@@ -28,22 +29,18 @@ pub struct Reader {
 
 impl Reader {
     pub async fn fetch(&self, request: FetchRequest) -> Vec<Result<Fetched, FetchError>> {
-        let mut plan = self.plan(&request);
+        let (mut plan, mut pages) = self.plan(&request).await;
         if plan.has_errors() {
             // "No such thing" may only mean that this node lags.
             if let Err(error) = self.barrier().await {
-                return self.read_with(plan, &request, Some(error)).await;
+                return self.read_with(plan, &pages, &request, Some(error)).await;
             }
-            plan = self.plan(&request);
+            (plan, pages) = self.plan(&request).await;
         }
         if !enough(&plan, &request) {
-            plan = self.wait(&request).await;
+            (plan, pages) = self.wait(&request).await;
         }
-        self.read_with(plan, &request, None).await
-    }
-
-    fn plan(&self, request: &FetchRequest) -> Plan {
-        self.manifest.read(|state| Plan::of(state, request))
+        self.read_with(plan, &pages, &request, None).await
     }
 
     /// Bounded; fails if the store is away or the node stops.
@@ -56,7 +53,7 @@ impl Reader {
     }
 
     /// Until there is enough, something is wrong with a partition, or time is up.
-    async fn wait(&self, request: &FetchRequest) -> Plan {
+    async fn wait(&self, request: &FetchRequest) -> (Plan, AtHand) {
         let partitions = request.partitions.iter();
         let partitions = partitions.map(|p| lakebed_record::TopicPartition { topic: p.topic, partition: p.partition });
         let waiting = self.waiters.register(partitions.collect());
@@ -64,14 +61,14 @@ impl Reader {
         let time_up = self.env.clock.sleep(request.max_wait);
         tokio::pin!(time_up);
         loop {
-            let plan = self.plan(request);
+            let (plan, pages) = self.plan(request).await;
             if enough(&plan, request) {
-                return plan;
+                return (plan, pages);
             }
             tokio::select! {
                 biased;
                 () = waiting.changed() => {}
-                () = &mut time_up => return self.plan(request),
+                () = &mut time_up => return self.plan(request).await,
             }
         }
     }
@@ -80,11 +77,12 @@ impl Reader {
     async fn read_with(
         &self,
         mut plan: Plan,
+        pages: &AtHand,
         request: &FetchRequest,
         lagging: Option<Unavailable>,
     ) -> Vec<Result<Fetched, FetchError>> {
         self.bound(&mut plan);
-        let mut at_hand = self.load_all(&plan).await.into_iter();
+        let mut at_hand = self.load_all(&plan, pages).await.into_iter();
         let mut left = request.max_bytes as u64;
         let mut empty = true;
         let mut answers = Vec::with_capacity(plan.partitions.len());
@@ -123,20 +121,22 @@ impl Reader {
     }
 
     /// Loads every planned entry, all at once; what failed is `None` and is tried again when it is its turn.
-    async fn load_all(&self, plan: &Plan) -> Vec<Option<Loaded>> {
+    async fn load_all(&self, plan: &Plan, pages: &AtHand) -> Vec<Option<Loaded>> {
         let planned = plan.partitions.iter().flatten();
         let cold = planned.clone().filter(|p| p.entries.iter().any(|e| !self.data.is_recent(e)));
-        cold.for_each(|p| self.read_ahead(p));
+        cold.for_each(|p| self.read_ahead(p, pages));
         let entries = planned.flat_map(|p| &p.entries);
         futures_util::future::join_all(entries.map(|e| async { self.data.load(e).await.ok() })).await
     }
 
     /// Whoever reads old records in order wants the next ones soon.
-    fn read_ahead(&self, plan: &PartitionPlan) {
+    fn read_ahead(&self, plan: &PartitionPlan, pages: &AtHand) {
         let Some(last) = plan.entries.last() else { return };
         let mut left = READ_AHEAD;
         let next: Vec<Entry> = self.manifest.read(|s| {
-            let entries = s.partition(plan.partition).into_iter().flat_map(|p| p.entries_from(last.end_offset()));
+            let tp = plan.partition;
+            let entries = s.partition(tp).into_iter().flat_map(|p| entries_from(tp, p, pages, last.end_offset()));
+            let entries = entries.map_while(Result::ok);
             let fitting = entries.take_while(|e| {
                 let fits = left > 0;
                 left = left.saturating_sub(e.len);
@@ -183,16 +183,16 @@ impl Reader {
         loaded: Option<Loaded>,
         out: &mut Collector,
     ) -> Result<Room, FetchError> {
-        let Loaded { rope, trust } = match loaded {
-            Some(loaded) => loaded,
-            None => {
-                let barrier = async { Ok(self.barrier().await?) };
-                self.data.load_surely(&self.manifest, barrier, plan.partition, entry).await?
-            }
+        let (found, Loaded { rope, trust }) = match loaded {
+            Some(loaded) => (*entry, loaded),
+            None => self.load_surely(plan.partition, entry).await?,
         };
-        match out.entry(entry, &rope, trust) {
+        // It may have moved to a longer one, which reaches past what this answer may show.
+        match out.entry(&found, entry.end_offset(), &rope, trust) {
+            // It has moved to a shorter one: what follows here is not what follows there.
+            Ok(Room::Left) if found.end_offset() < entry.end_offset() => Ok(Room::Full),
             Ok(room) => Ok(room),
-            Err(error) => Err(self.data.corrupt(plan.partition, entry, &error).await),
+            Err(error) => Err(self.data.corrupt(plan.partition, &found, &error).await),
         }
     }
 }

@@ -100,7 +100,7 @@ pub fn verify(batch: &StoredBatch, rope: &Rope) -> Result<(), WalkError> {
 /// Collects the batches of one partition's answer.
 #[derive(Debug)]
 pub struct Collector {
-    /// Batches that end at or before this offset are passed over.
+    /// Batches that end at or before this offset are passed over; what is taken moves it on.
     offset: i64,
     limit: u64,
     /// The first batch is taken whatever its size.
@@ -122,9 +122,13 @@ impl Collector {
         Collector { offset, limit, first_always, pieces: Vec::new(), small: BytesMut::new(), len: 0 }
     }
 
-    pub fn entry(&mut self, entry: &Entry, rope: &Rope, trust: Trust) -> Result<Room, WalkError> {
+    /// `until`: batches from this offset on are not wanted.
+    pub fn entry(&mut self, entry: &Entry, until: i64, rope: &Rope, trust: Trust) -> Result<Room, WalkError> {
         for batch in batches(entry, rope) {
             let batch = batch?;
+            if batch.base_offset >= until {
+                break;
+            }
             if batch.next_offset() <= self.offset {
                 continue;
             }
@@ -155,6 +159,7 @@ impl Collector {
             self.pieces.extend(rope.slices(rest));
         }
         self.len += batch.len();
+        self.offset = batch.next_offset();
         Ok(())
     }
 

@@ -174,6 +174,8 @@ pub struct Planner {
     unsettled_inline: u64,
     unsettled_bytes: u64,
     closing: bool,
+    /// Flushes are at least this far apart.
+    slowdown: Duration,
 }
 
 impl Planner {
@@ -192,6 +194,7 @@ impl Planner {
             unsettled_inline: 0,
             unsettled_bytes: 0,
             closing: false,
+            slowdown: Duration::ZERO,
         }
     }
 
@@ -254,6 +257,11 @@ impl Planner {
         self.unsettled
     }
 
+    /// Every flush makes index entries: while there are too many, flushes are at least this far apart.
+    pub fn slow_down(&mut self, spacing: Duration) {
+        self.slowdown = spacing;
+    }
+
     /// From now on everything pending goes at once.
     pub fn close(&mut self) {
         self.closing = true;
@@ -287,7 +295,7 @@ impl Planner {
     /// When the flush may start, and why then.
     fn due(&self, shape: Shape, only_waiting: bool, commit_p50: Duration) -> (Duration, Reason) {
         let Some((start, last)) = self.last_start else { return (Duration::ZERO, Reason::Gap) };
-        let floor = start + self.policy.put_spacing * last.puts();
+        let floor = start + (self.policy.put_spacing * last.puts()).max(self.slowdown);
         if self.closing {
             return (Duration::ZERO, Reason::Closing);
         }

@@ -112,6 +112,11 @@ impl Stream {
         self.wake(&queue, self.env.clock.monotonic());
     }
 
+    /// Flushes are at least this far apart from now on.
+    pub fn slow_down(&self, spacing: Duration) {
+        self.queue.lock().planner.slow_down(spacing);
+    }
+
     /// The connection is gone.
     pub fn forget(&self, connection: &Connection) {
         connection.gone(self.env.clock.monotonic());

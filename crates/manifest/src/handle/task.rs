@@ -475,6 +475,7 @@ impl Task {
         status.registered = self.core.registered().is_some();
         status.applied = applied;
         status.log_time = log_time;
+        status.last_author = self.last_author;
         status.oldest_pending = self.core.oldest_pending(now);
         status.counters = self.core.counters();
         status.host_clock_ahead_ms = self.clock.host_disagrees();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lakebed_broker::Broker;
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::keys::{self, Key};
-use lakebed_record::ops::{CommitBody, OpKind, Place};
+use lakebed_record::ops::{CommitBody, Op, OpKind, Place, SegmentPlace};
 use lakebed_record::{DataObject, Incarnation, LogTime, SegmentName, Slot, TopicPartition};
 use prost::Message;
 
@@ -61,8 +61,7 @@ async fn admissible_segments(world: &World) -> BTreeSet<SegmentName> {
         slot = slot.next();
         let Some(commit) = commit(&bytes) else { continue };
         for op in commit.groups.iter().flat_map(|g| &g.ops) {
-            let Some(OpKind::Append(append)) = &op.kind else { continue };
-            let Some(Place::Segment(s)) = &append.place else { continue };
+            let Some(s) = named(op) else { continue };
             if (s.fence..=s.fence + WINDOW_MS).contains(&log_time) {
                 let name = SegmentName { fence: LogTime(s.fence), node: Incarnation(s.node), number: s.number };
                 admissible.insert(name);
@@ -77,6 +76,19 @@ async fn admissible_segments(world: &World) -> BTreeSet<SegmentName> {
         }
     }
     admissible
+}
+
+/// The object that an op brings into the state.
+fn named(op: &Op) -> Option<&SegmentPlace> {
+    match op.kind.as_ref()? {
+        OpKind::Append(append) => match &append.place {
+            Some(Place::Segment(s)) => Some(s),
+            _ => None,
+        },
+        OpKind::MoveEntries(moved) => moved.output.as_ref(),
+        OpKind::SealEntries(sealed) => sealed.page.as_ref(),
+        _ => None,
+    }
 }
 
 /// `None`: void.

@@ -30,7 +30,7 @@ fn rope_of(bytes: &Bytes, n: usize) -> Rope {
 }
 
 fn collect(mut out: Collector, entry: &Entry, rope: &Rope) -> (Room, Vec<(i64, usize)>) {
-    let room = out.entry(entry, rope, Trust::Check).expect("good batches");
+    let room = out.entry(entry, i64::MAX, rope, Trust::Check).expect("good batches");
     let len = out.len();
     let bytes: Vec<u8> = out.finish().into_iter().flatten().collect();
     assert_eq!(bytes.len() as u64, len);
@@ -60,7 +60,7 @@ fn batches_get_their_offsets_however_the_bytes_are_cut() {
 fn large_batches_are_not_copied() {
     let (entry, bytes) = stored(&[10, 9000, 300]);
     let mut out = Collector::new(0, 1 << 20, false);
-    out.entry(&entry, &rope_of(&bytes, bytes.len()), Trust::Checked).expect("good batches");
+    out.entry(&entry, i64::MAX, &rope_of(&bytes, bytes.len()), Trust::Checked).expect("good batches");
     let stored = bytes.as_ptr_range();
     let shared: usize = out.finish().iter().filter(|p| stored.contains(&p.as_ptr())).map(Bytes::len).sum();
     assert!(shared > 8900, "{shared}");
@@ -86,7 +86,7 @@ fn starts_at_the_batch_that_holds_the_offset_and_stops_before_the_limit() {
 fn what_does_not_add_up_is_an_error() {
     let (entry, bytes) = stored(&[1000, 1000]);
     let read = |entry: &Entry, bytes: &Bytes| {
-        Collector::new(0, 1 << 20, true).entry(entry, &rope_of(bytes, bytes.len()), Trust::Check)
+        Collector::new(0, 1 << 20, true).entry(entry, i64::MAX, &rope_of(bytes, bytes.len()), Trust::Check)
     };
     assert!(read(&entry, &bytes).is_ok());
     assert_eq!(read(&entry, &bytes.slice(..1500)), Err(WalkError::Short));
