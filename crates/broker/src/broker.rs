@@ -26,6 +26,7 @@ use crate::health::{self, Health, Status};
 use crate::memory::MemoryBudget;
 use crate::merge::{Candidates, Inputs};
 use crate::metrics::{Metrics, Sample};
+use crate::off_worker::{Turn, Turns};
 use crate::pages::Pages;
 use crate::produce::Producer;
 use crate::topics::{MAX_PARTITIONS, Topics};
@@ -61,6 +62,7 @@ struct Inner {
     /// What changes of metadata without an outcome may take.
     changes: MemoryBudget,
     connections: AtomicU64,
+    turns: Turns,
 }
 
 /// Puts what the manifest applies where fetches find it.
@@ -132,11 +134,13 @@ impl Broker {
         let background = Workers::spawn(&config, inputs, candidates, &stream);
         let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
         let pages = Pages::new(config.cache_bytes as u64 / 16);
+        let turns = Turns::of_this_machine();
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),
             data: Data { ring, cache, pages, metrics: metrics.clone() },
             waiters,
+            turns: turns.clone(),
         };
         let memory = MemoryBudget::new(config.buffer_bytes());
         let health = health::watch(manifest.clone(), memory.clone(), env.clone());
@@ -156,6 +160,7 @@ impl Broker {
             background,
             changes,
             connections,
+            turns,
         };
         Ok(Broker { inner: Arc::new(inner) })
     }
@@ -338,6 +343,12 @@ impl Broker {
             Err(SubmitError::Fenced) => Err(Unavailable::Timeout),
             Err(SubmitError::Stopped(_)) => Err(Unavailable::Stopping),
         }
+    }
+
+    /// Waits until there is a turn for batches that take long to check: [`Producer::check`].
+    pub fn turn(&self) -> impl Future<Output = Turn> + Send + use<> {
+        let turns = self.inner.turns.clone();
+        async move { turns.next().await }
     }
 
     /// One per connection. `client`: how the log names it.

@@ -25,4 +25,5 @@ pub use health::Status;
 pub use lakebed_manifest::OpenError;
 pub use memory::{MemoryBudget, MemoryPermit};
 pub use metrics::Metrics;
-pub use produce::{Frame, Producer};
+pub use off_worker::Turn;
+pub use produce::{Checked, Frame, Producer, TakesLong};

@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use lakebed_manifest::Entry;
 use lakebed_record::TopicPartition;
-use lakebed_record::batch::{self, Limits};
+use lakebed_record::batch::{self, Codec, Limits};
 
 use crate::api::{FetchError, ListedOffset, OffsetSpec};
-use crate::fetch::{Reader, StoredBatch, WalkError, batches_of};
-use crate::off_worker::off_worker;
+use crate::fetch::{Reader, Rope, WalkError, batches_of};
 use crate::pages::with_max_timestamp;
 
 const NONE: ListedOffset = ListedOffset { offset: -1, timestamp: -1 };
@@ -71,19 +70,36 @@ impl Reader {
         timestamp: i64,
     ) -> Result<(Entry, Option<ListedOffset>), FetchError> {
         let (entry, loaded) = self.load_surely(tp, entry).await?;
-        let found = batches_of(&entry, &loaded.rope).find_map(|b| match b {
-            Err(error) => Some(Err(error)),
-            Ok(b) if b.header.max_timestamp < timestamp || b.next_offset() <= least => None,
-            Ok(b) => {
-                let bytes = whole(loaded.rope.slices(b.start..b.start + b.len()));
-                first_record(&b, &bytes, least, timestamp).transpose()
-            }
-        });
-        match found {
-            Some(Err(error)) => Err(self.data.corrupt(tp, &entry, &error).await),
-            Some(Ok(listed)) => Ok((entry, Some(listed))),
-            None => Ok((entry, None)),
+        match self.search(&entry, &loaded.rope, least, timestamp).await {
+            Ok(found) => Ok((entry, found)),
+            Err(error) => Err(self.data.corrupt(tp, &entry, &error).await),
         }
+    }
+
+    async fn search(
+        &self,
+        entry: &Entry,
+        rope: &Rope,
+        least: i64,
+        timestamp: i64,
+    ) -> Result<Option<ListedOffset>, WalkError> {
+        for batch in batches_of(entry, rope) {
+            let batch = batch?;
+            if batch.header.max_timestamp < timestamp || batch.next_offset() <= least {
+                continue;
+            }
+            let bytes = whole(rope.slices(batch.start..batch.start + batch.len()));
+            let look = || batch::first_at(&bytes, least - batch.base_offset, timestamp, Limits::default());
+            let found = match batch.header.codec()? {
+                Codec::None => look()?,
+                _ => self.turns.next().await.run(look)?,
+            };
+            if let Some(found) = found {
+                let offset = batch.base_offset + i64::from(found.offset_delta);
+                return Ok(Some(ListedOffset { offset, timestamp: found.timestamp }));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -93,20 +109,4 @@ fn whole(mut pieces: impl Iterator<Item = Bytes>) -> Bytes {
         (Some(only), None) => only,
         (first, second) => first.into_iter().chain(second).chain(pieces).flatten().collect(),
     }
-}
-
-fn first_record(
-    batch: &StoredBatch,
-    bytes: &[u8],
-    least: i64,
-    timestamp: i64,
-) -> Result<Option<ListedOffset>, WalkError> {
-    for record in &off_worker(|| batch::records(bytes, Limits::default()))? {
-        let record = record?;
-        let offset = batch.base_offset + i64::from(record.offset_delta);
-        if record.timestamp >= timestamp && offset >= least {
-            return Ok(Some(ListedOffset { offset, timestamp: record.timestamp }));
-        }
-    }
-    Ok(None)
 }

@@ -16,14 +16,14 @@ use crate::flush::connection::Connection;
 use crate::flush::request::{Ended, Request};
 use crate::memory::MemoryPermit;
 use crate::metrics::Stage;
-use crate::off_worker::off_worker;
+use crate::off_worker::Turn;
 
 /// No timestamp was given for a record.
 const NO_TIMESTAMP: i64 = -1;
 /// To check a request of so many bytes of batches takes milliseconds, compressed or not.
 const LARGE: usize = 8 << 20;
-/// Compressed batches of one request are checked on the spot if they decompress to no more than so many bytes together, and
-/// each to no more than so many times its size: what a client can make a worker do is bounded by what it sends.
+/// Compressed batches of one request are checked without a turn if they decompress to no more than so many bytes together,
+/// and each to no more than so many times its size: what a client can make a worker do is bounded by what it sends.
 const QUICK: u64 = 2 << 20;
 const QUICK_RATIO: u64 = 16;
 /// Up to this many bytes a CRC is cheaper to compute than to combine.
@@ -51,28 +51,49 @@ impl Producer {
         self.append_from(Frame::default(), appends, timeout)
     }
 
-    /// Checks and queues the batches, slices of `frame`, inside this call. The future gives one result per batch, in their
-    /// order, as soon as all are stored and applied, or after `timeout`. Dropping it does not take the batches back; those
-    /// not in a group at the end of `timeout`, or a minute after this producer is dropped, will never be stored.
+    /// Checks the batches, slices of `frame`, however long that takes, and queues them, inside this call: for those who hold
+    /// up nobody by it. Who serves others goes by [`Producer::check`].
     pub fn append_from(
         &mut self,
         frame: Frame,
         appends: Vec<Append>,
         timeout: Duration,
     ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
+        let checked = self.check_all(appends, Decompression::patient);
+        let checked = checked.expect("nothing takes longer than there is patience");
+        self.append_checked(frame, checked, timeout)
+    }
+
+    /// Checks batches inside this call. What takes long is only done with a turn ([`Broker::turn`]): without one it is given
+    /// up soon, to be asked for again.
+    pub fn check(&self, appends: Vec<Append>, turn: Option<Turn>) -> Result<Checked, TakesLong> {
+        match turn {
+            Some(turn) => turn.run(|| self.check_all(appends, Decompression::patient)),
+            None => self.check_all(appends, Decompression::quick),
+        }
+    }
+
+    /// Queues batches, slices of `frame`, inside this call. The future gives one result per batch, in their order, as soon as
+    /// all are stored and applied, or `timeout` after their check began. Dropping it does not take the batches back; those
+    /// not in a group at the end of `timeout`, or a minute after this producer is dropped, will never be stored.
+    pub fn append_checked(
+        &mut self,
+        frame: Frame,
+        checked: Checked,
+        timeout: Duration,
+    ) -> impl Future<Output = Vec<Result<Appended, AppendError>>> + Send + use<> {
         let broker = self.broker.clone();
-        let now = broker.env().clock.monotonic();
+        let Checked { began: now, batches: checked } = checked;
         if self.connection.request_came(now) {
             self.report_window();
         }
-        let checked = self.check_all(appends);
         let queued = broker.env().clock.monotonic();
         broker.metrics().stage(Stage::Validate, queued.saturating_sub(now));
         let accepted: usize = checked.iter().flatten().map(|c| c.bytes.len()).sum();
         let refusals = checked.iter().map(|c| c.as_ref().err().cloned());
         let (request, answer) = Request::new(refusals, now.saturating_add(timeout), frame.memory);
-        let batch = |(index, checked): (usize, Result<Checked, _>)| {
-            let Checked { partition, bytes, crc, meta, log_append_time } = checked.ok()?;
+        let batch = |(index, checked): (usize, Result<Accepted, _>)| {
+            let Accepted { partition, bytes, crc, meta, log_append_time } = checked.ok()?;
             let bytes = if accepted < frame.len / 2 { Bytes::copy_from_slice(&bytes) } else { bytes };
             let (request, connection) = (Arc::clone(&request), Arc::clone(&self.connection));
             Some(Batch { request, index, connection, partition, bytes, crc, meta, log_append_time, queued })
@@ -99,17 +120,23 @@ impl Producer {
         self.broker.stream().set_drained(self.connection.id, waiting);
     }
 
-    fn check_all(&self, appends: Vec<Append>) -> Vec<Result<Checked, AppendError>> {
-        let came: usize = appends.iter().map(|a| a.batch.len()).sum();
-        let mut budget = Decompression::of(came as u64);
-        let check_all = || appends.into_iter().map(|a| self.check(a, &mut budget)).collect();
-        if came >= LARGE { off_worker(check_all) } else { check_all() }
+    fn check_all(&self, appends: Vec<Append>, budget: fn(usize) -> Decompression) -> Result<Checked, TakesLong> {
+        let began = self.broker.env().clock.monotonic();
+        let mut budget = budget(appends.iter().map(|a| a.batch.len()).sum());
+        let batches = appends.into_iter().map(|a| self.check_one(a, &mut budget)).collect::<Result<_, _>>()?;
+        Ok(Checked { began, batches })
     }
 
-    fn check(&self, append: Append, budget: &mut Decompression) -> Result<Checked, AppendError> {
+    fn check_one(
+        &self,
+        append: Append,
+        budget: &mut Decompression,
+    ) -> Result<Result<Accepted, AppendError>, TakesLong> {
         let partition = TopicPartition { topic: append.topic, partition: append.partition };
-        let topic = self.broker.local_topic(append.topic).ok_or(AppendError::UnknownPartition)?;
-        check(append.batch, partition, &topic, budget, self.broker.env().clock.wall_ms())
+        match self.broker.local_topic(append.topic) {
+            Some(topic) => check(append.batch, partition, &topic, budget, self.broker.env().clock.wall_ms()),
+            None => Ok(Err(AppendError::UnknownPartition)),
+        }
     }
 
     fn report_window(&self) {
@@ -150,8 +177,20 @@ impl Drop for Producer {
     }
 }
 
+/// What was said of each batch of a request.
 #[derive(Debug)]
-struct Checked {
+pub struct Checked {
+    /// Monotonic.
+    began: Duration,
+    batches: Vec<Result<Accepted, AppendError>>,
+}
+
+/// The batches are many or decompress to much: whoever checks them needs a [`Turn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakesLong;
+
+#[derive(Debug)]
+struct Accepted {
     partition: TopicPartition,
     bytes: Bytes,
     crc: u32,
@@ -161,49 +200,49 @@ struct Checked {
 
 /// What all batches of one request may decompress to together while they are checked, in bytes: this runs between the
 /// connection's reads, and must not hold them up for long whatever is sent.
+#[derive(Debug)]
 struct Decompression {
     left: u64,
-    /// How much of [`QUICK`] is left.
-    quick: u64,
+    pace: Pace,
+}
+
+#[derive(Debug, PartialEq)]
+enum Pace {
+    /// What does not fit takes long.
+    Quick { came: usize },
+    /// What does not fit is too large.
+    Patient,
 }
 
 impl Decompression {
+    fn quick(came: usize) -> Decompression {
+        Decompression { left: QUICK, pace: Pace::Quick { came } }
+    }
+
     /// Sixteen times what came, at least what one batch may, at most four times that.
-    fn of(came: u64) -> Decompression {
+    fn patient(came: usize) -> Decompression {
         let one = Limits::default().max_decompressed;
-        Decompression { left: came.saturating_mul(16).clamp(one, 4 * one), quick: QUICK }
+        Decompression { left: (came as u64).saturating_mul(16).clamp(one, 4 * one), pace: Pace::Patient }
     }
 
-    fn limits(&self) -> Limits {
-        Limits { max_decompressed: self.left.min(Limits::default().max_decompressed) }
-    }
-
-    /// `None`: there is no point in trying.
-    fn quick_limits(&self, len: usize) -> Option<Limits> {
-        let most = QUICK_RATIO * len as u64;
-        let max_decompressed = most.min(self.quick).min(self.left);
-        (most <= QUICK && max_decompressed > 0).then_some(Limits { max_decompressed })
-    }
-
-    fn validate(&mut self, bytes: &[u8]) -> Result<Validated, BatchError> {
-        let limits = self.limits();
-        if !is_compressed(bytes) {
-            return batch::validate(bytes, limits);
+    fn validate(&mut self, bytes: &[u8]) -> Result<Result<Validated, BatchError>, TakesLong> {
+        let compressed = is_compressed(bytes);
+        let most = match self.pace {
+            Pace::Patient => Limits::default().max_decompressed,
+            Pace::Quick { came } if came >= LARGE => return Err(TakesLong),
+            Pace::Quick { .. } => QUICK_RATIO * bytes.len() as u64,
+        };
+        if compressed && self.pace != Pace::Patient && most > QUICK {
+            return Err(TakesLong);
         }
-        let quickly = self.quick_limits(bytes.len()).map(|quick| batch::validate(bytes, quick));
-        let valid = match quickly {
-            None | Some(Err(BatchError::TooLarge(_))) => off_worker(|| batch::validate(bytes, limits)),
-            Some(valid) => valid,
-        };
-        let used = match &valid {
-            Ok(valid) => valid.decompressed,
-            // How far it came is not known.
-            Err(BatchError::TooLarge(_) | BatchError::Invalid(_)) => limits.max_decompressed,
-            Err(_) => 0,
-        };
+        let mut used = 0;
+        let limits = Limits { max_decompressed: most.min(self.left) };
+        let valid = batch::validate_counting(bytes, limits, &mut used);
         self.left = self.left.saturating_sub(used);
-        self.quick = self.quick.saturating_sub(used);
-        valid
+        match valid {
+            Err(BatchError::TooLarge(_)) if self.pace != Pace::Patient => Err(TakesLong),
+            valid => Ok(valid),
+        }
     }
 }
 
@@ -218,19 +257,29 @@ fn check(
     topic: &TopicInfo,
     budget: &mut Decompression,
     wall_ms: i64,
-) -> Result<Checked, AppendError> {
-    let config = &*topic.config;
+) -> Result<Result<Accepted, AppendError>, TakesLong> {
     if !(0..topic.partitions).contains(&partition.partition.0) {
-        return Err(AppendError::UnknownPartition);
+        return Ok(Err(AppendError::UnknownPartition));
     }
-    if bytes.len() > config.max_message_bytes as usize {
-        return Err(AppendError::TooLarge(bytes.len(), config.max_message_bytes));
+    let max = topic.config.max_message_bytes;
+    if bytes.len() > max as usize {
+        return Ok(Err(AppendError::TooLarge(bytes.len(), max)));
     }
-    let valid = budget.validate(&bytes).map_err(refusal)?;
+    let valid = budget.validate(&bytes)?;
+    Ok(valid.map_err(refusal).and_then(|valid| accept(bytes, partition, &valid, &topic.config, wall_ms)))
+}
+
+fn accept(
+    bytes: Bytes,
+    partition: TopicPartition,
+    valid: &Validated,
+    config: &TopicConfig,
+    wall_ms: i64,
+) -> Result<Accepted, AppendError> {
     if valid.header.is_transactional() {
         return Err(AppendError::Transactional);
     }
-    let (bytes, crc, max_timestamp) = stamp(bytes, &valid, config, wall_ms)?;
+    let (bytes, crc, max_timestamp) = stamp(bytes, valid, config, wall_ms)?;
     let meta = BatchMeta {
         len: bytes.len() as u32,
         offsets: valid.header.last_offset_delta as u32 + 1,
@@ -239,7 +288,7 @@ fn check(
     };
     let stamped = config.timestamp_type == TimestampType::LogAppendTime;
     let log_append_time = if stamped { wall_ms } else { NO_TIMESTAMP };
-    Ok(Checked { partition, bytes, crc, meta, log_append_time })
+    Ok(Accepted { partition, bytes, crc, meta, log_append_time })
 }
 
 /// Sets or checks the timestamps as the topic wants it; returns the batch as it will be stored, its CRC-32C (all of it)

@@ -331,34 +331,54 @@ async fn while_the_store_is_away_only_so_many_changes_of_metadata_are_begun() {
     broker.shutdown().await;
 }
 
-/// More than may be under way: the rest waits in the queue. Returns how many were stored once the store is back.
-async fn behind_a_stuck_flush(timeout: Duration, orphaned: Duration) -> usize {
+/// What is left of eight requests of 100,000 bytes, each with 40,000 of the budget, of which four may be under way.
+#[derive(Debug, PartialEq)]
+struct Left {
+    /// When the store comes back: bytes in the queue, and of the budget.
+    pending: u64,
+    memory: usize,
+    /// Batches, some time later.
+    stored: usize,
+}
+
+/// More than may be under way: the rest waits in the queue, and nobody for it.
+async fn behind_a_stuck_flush(timeout: Duration, orphaned: Duration) -> Left {
     let store = bucket();
     let broker = open(store.clone(), 1, BrokerConfig { cache_bytes: 0, memory_budget: 400_000, ..config() }).await;
     let t = topic(&broker, "t", 1, &[]).await;
     store.faults.lock().away = true;
     let mut producer = broker.producer();
     for n in 0..8 {
-        drop(producer.append(vec![append(t.id, 0, numbered(n, 100_000))], timeout));
+        let frame = Frame { len: 100_000, ..frame(&broker, 40_000).await };
+        drop(producer.append_from(frame, vec![append(t.id, 0, numbered(n, 100_000))], timeout));
         tokio::time::sleep(200 * MS).await;
     }
-    assert!(broker.render_metrics().contains("lakebed_produce_pending_bytes 40"), "four wait");
+    assert!(pending(&broker) > 400_000, "four wait");
     drop(producer);
     tokio::time::sleep(orphaned).await;
+    let (pending, memory) = (pending(&broker), broker.memory().used());
     store.faults.lock().away = false;
     tokio::time::sleep(10_000 * MS).await;
     let stored = read_all(&broker, t.id, 0, 0).await.len();
+    assert_eq!(broker.memory().used(), 0);
     broker.shutdown().await;
-    stored
+    Left { pending, memory, stored }
+}
+
+fn pending(broker: &Broker) -> u64 {
+    let metrics = broker.render_metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("lakebed_produce_pending_bytes "));
+    line.expect("a gauge").parse().expect("a number")
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_waits_for_does_not_wait_for_ever() {
-    assert_eq!(behind_a_stuck_flush(PATIENCE, 5000 * MS).await, 8);
-    assert_eq!(behind_a_stuck_flush(PATIENCE, 35_000 * MS).await, 4);
+    let let_go = Left { pending: 0, memory: 4 * 40_000, stored: 4 };
+    assert_eq!(behind_a_stuck_flush(PATIENCE, 5000 * MS).await.stored, 8);
+    assert_eq!(behind_a_stuck_flush(PATIENCE, 35_000 * MS).await, let_go);
     // A client that asked for an hour, and is gone.
-    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 50_000 * MS).await, 8);
-    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 70_000 * MS).await, 4);
+    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 50_000 * MS).await.stored, 8);
+    assert_eq!(behind_a_stuck_flush(120 * PATIENCE, 70_000 * MS).await, let_go);
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,6 +403,21 @@ async fn missing_and_damaged_objects_are_errors_and_come_back() {
     assert!(matches!(damaged, Err(FetchError::Storage(_))));
     store.faults.lock().damage_segments = false;
     assert_eq!(read_all(&reader, t.id, 0, 0).await.len(), 20);
+    writer.shutdown().await;
+    reader.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_is_tried_again_before_a_client_hears_of_it() {
+    let store = bucket();
+    let writer = open(store.clone(), 1, config()).await;
+    let t = topic(&writer, "t", 1, &[]).await;
+    writer.producer().append(vec![append(t.id, 0, numbered(1, 900_000))], PATIENCE).await[0].as_ref().expect("stored");
+    let reader = open(store.clone(), 2, config()).await;
+    store.faults.lock().fail_gets = 3;
+    let fetched = reader.fetch(fetch_of(t.id, 0, 0)).await.pop().expect("one partition, one answer");
+    assert_eq!(decode(&fetched.expect("the fourth read succeeds")).len(), 1);
+    assert_eq!(store.faults.lock().fail_gets, 0);
     writer.shutdown().await;
     reader.shutdown().await;
 }

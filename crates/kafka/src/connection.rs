@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use lakebed_broker::api::Unavailable;
-use lakebed_broker::{MemoryBudget, MemoryPermit};
+use lakebed_broker::{MemoryBudget, MemoryPermit, Turn};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -61,6 +61,8 @@ pub(crate) struct Admitted {
     pub arrived: Instant,
     /// Whether the topics that it names and that were not known here were looked up.
     pub looked_up: LookedUp,
+    /// To do what takes long, once that was waited for.
+    pub turn: Option<Turn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,7 +302,8 @@ impl<H: Handler> Connection<H> {
                 Next::Complete => {
                     let Some(frame) = self.frames.take() else { return Ok(true) };
                     let permit = self.admitted.take().flatten();
-                    self.start(Admitted { frame, permit, arrived: Instant::now(), looked_up: LookedUp::NotYet })?;
+                    let (arrived, looked_up) = (Instant::now(), LookedUp::NotYet);
+                    self.start(Admitted { frame, permit, arrived, looked_up, turn: None })?;
                 }
                 Next::Announced(size) => self.announced(size)?,
                 Next::Short(bytes) => self.grow(bytes)?,

@@ -13,14 +13,17 @@
 
 mod build;
 mod decompress;
+mod find;
 mod header;
 mod record;
+mod stream;
 mod validate;
 
 pub use build::{BatchBuilder, compress};
+pub use find::{Found, first_at};
 pub use header::{BATCH_OVERHEAD, BatchHeader, Batches, Codec, TimestampType, batches, crc_matches, split_first};
 pub use record::{Header, Headers, Record, RecordSet, Records, records};
-pub use validate::{Validated, validate};
+pub use validate::{Validated, validate, validate_counting};
 
 use crate::crc;
 

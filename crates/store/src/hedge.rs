@@ -5,7 +5,9 @@
 //! object, and whoever reads "exists" settles by looking whose it is. Swaps and deletes are never sent twice.
 //!
 //! Hedges are sparse: only past a percentile of what was observed, only where a request takes milliseconds at all, and
-//! never more than a share of all requests, so that a store that is slow as a whole is not asked for twice as much.
+//! never more than a share of all requests, so that a store that is slow as a whole is not asked for twice as much. While
+//! the store throttles there are none: what is late then waits for its turn on this side, and a second request would only
+//! take another one.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,8 +19,10 @@ use lakebed_record::keys::Key;
 use parking_lot::Mutex;
 
 use crate::env::Env;
+use crate::pace::Answer;
 use crate::{
-    Body, BoxFuture, Created, Fault, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
+    Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped,
+    Version,
 };
 
 const SAMPLES: usize = 128;
@@ -27,6 +31,8 @@ const ENOUGH: usize = 24;
 const WORTH_IT: Duration = Duration::from_millis(5);
 /// Requests of more bytes are counted by themselves.
 const LARGE: u64 = 512 << 10;
+/// So long after a throttled reply nothing is sent twice: as long as the pace below keeps requests waiting.
+const CALM: Duration = Duration::from_secs(60);
 
 /// How eagerly: a request past this percentile is sent again, at most so many in a hundred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,8 @@ pub struct Hedged {
     small_puts: Mutex<History>,
     large_puts: Mutex<History>,
     gets: Mutex<History>,
+    /// No hedges before this time.
+    calm_until: Mutex<Duration>,
     on_hedge: OnHedge,
 }
 
@@ -70,41 +78,54 @@ impl Hedged {
             small_puts: history("put", puts),
             large_puts: history("put", puts),
             gets: history("get", Eagerness::OF_GETS),
+            calm_until: Mutex::new(Duration::ZERO),
             on_hedge: Box::new(on_hedge),
         }
     }
 
     /// Runs `request`, and a second one if the first is late. An answer that proves nothing does not win while the other
     /// request may still bring one that does.
-    async fn run<T, F: Future<Output = T>>(
+    async fn run<T: Answer, F: Future<Output = Reply<T>>>(
         &self,
         history: &Mutex<History>,
         request: impl Fn() -> F,
-        proves: impl Fn(&T) -> bool,
-    ) -> T {
+    ) -> Reply<T> {
         let start = self.env.clock.monotonic();
+        if start < *self.calm_until.lock() {
+            return self.noted(request().await);
+        }
         let patience = history.lock().patience();
-        let answer = match patience {
-            Some(patience) => self.race(history, patience, request, proves).await,
+        let reply = match patience {
+            Some(patience) => self.race(history, patience, request).await,
             None => request().await,
         };
         history.lock().took(self.env.clock.monotonic().saturating_sub(start));
-        answer
+        self.noted(reply)
     }
 
-    async fn race<T, F: Future<Output = T>>(
+    fn noted<T: Answer>(&self, reply: Reply<T>) -> Reply<T> {
+        if reply.value.fault() == Some(FaultKind::Throttled) {
+            *self.calm_until.lock() = self.env.clock.monotonic() + CALM;
+        }
+        reply
+    }
+
+    async fn race<T: Answer, F: Future<Output = Reply<T>>>(
         &self,
         history: &Mutex<History>,
         patience: Duration,
         request: impl Fn() -> F,
-        proves: impl Fn(&T) -> bool,
-    ) -> T {
+    ) -> Reply<T> {
+        let proves = |reply: &Reply<T>| reply.value.fault().is_none();
         let first = request();
         tokio::pin!(first);
         tokio::select! {
             biased;
             answer = &mut first => return answer,
             () = self.env.clock.sleep(patience) => {}
+        }
+        if self.env.clock.monotonic() < *self.calm_until.lock() {
+            return first.await;
         }
         let Some(kind) = history.lock().hedge() else { return first.await };
         (self.on_hedge)(kind);
@@ -122,17 +143,15 @@ impl Hedged {
 impl Store for Hedged {
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         let history = if body.len() > LARGE { &self.large_puts } else { &self.small_puts };
-        let proves = |reply: &Reply<Created>| !matches!(reply.value, Created::Unknown(_));
-        Box::pin(self.run(history, || self.store.create(key, body), proves))
+        Box::pin(self.run(history, || self.store.create(key, body)))
     }
 
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-        let proves = |reply: &Reply<Result<Object, ReadError>>| !matches!(reply.value, Err(ReadError::Fault(_)));
-        Box::pin(self.run(&self.gets, move || self.store.get(key, range.clone()), proves))
+        Box::pin(self.run(&self.gets, move || self.store.get(key, range.clone())))
     }
 
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.store.head(key)
+        Box::pin(async move { self.noted(self.store.head(key).await) })
     }
 
     fn swap<'a>(
@@ -141,7 +160,7 @@ impl Store for Hedged {
         expected: Option<&'a Version>,
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
-        self.store.swap(key, expected, body)
+        Box::pin(async move { self.noted(self.store.swap(key, expected, body).await) })
     }
 
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
@@ -149,7 +168,7 @@ impl Store for Hedged {
     }
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.store.list(prefix, after)
+        Box::pin(async move { self.noted(self.store.list(prefix, after).await) })
     }
 
     fn kind(&self) -> StoreKind {

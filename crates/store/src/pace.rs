@@ -95,7 +95,7 @@ impl Pace {
 }
 
 /// What a reply says about being throttled.
-trait Answer {
+pub(crate) trait Answer {
     fn fault(&self) -> Option<FaultKind>;
     fn of(fault: Fault) -> Self;
 }

@@ -10,6 +10,7 @@ use super::read::{BARRIER_LIMIT, Data, Loaded};
 use super::wait::Waiters;
 use super::walk::{Collector, Room};
 use crate::api::{FetchError, FetchRequest, Fetched, Unavailable};
+use crate::off_worker::Turns;
 use crate::pages::{AtHand, entries_from};
 
 /// Bytes, and entries, that are fetched ahead of a reader of old records.
@@ -25,6 +26,7 @@ pub struct Reader {
     pub(crate) env: Env,
     pub(crate) data: Data,
     pub(crate) waiters: Arc<Waiters>,
+    pub(crate) turns: Turns,
 }
 
 impl Reader {

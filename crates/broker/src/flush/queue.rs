@@ -77,7 +77,8 @@ impl Queue {
         match self.planner.decide(now, self.commit_p50) {
             Decision::Flush(..) => true,
             Decision::WakeAt(at) => self.armed.is_none_or(|armed| at < armed),
-            Decision::Idle => self.closed,
+            // Somebody has to look for those whose time is up.
+            Decision::Idle => self.closed || (self.armed.is_none() && !self.batches.is_empty()),
         }
     }
 

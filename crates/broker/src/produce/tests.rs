@@ -5,11 +5,12 @@ use super::*;
 
 const NOW: i64 = 1_700_000_000_000;
 
-fn check_one(bytes: Bytes, partition: i32, config: TopicConfig) -> Result<Checked, AppendError> {
+fn check_one(bytes: Bytes, partition: i32, config: TopicConfig) -> Result<Accepted, AppendError> {
     let name = TopicName::new("t").expect("a topic name");
     let topic = TopicInfo { id: TopicId(7), name, partitions: 2, config: Arc::new(config) };
-    let mut budget = Decompression::of(0);
-    check(bytes, TopicPartition::new(TopicId(7), partition), &topic, &mut budget, NOW)
+    let mut budget = Decompression::patient(0);
+    let checked = check(bytes, TopicPartition::new(TopicId(7), partition), &topic, &mut budget, NOW);
+    checked.expect("all the time that it needs")
 }
 
 fn batch_at(timestamps: &[i64], len: usize) -> Bytes {
@@ -102,12 +103,42 @@ fn zeros(len: usize) -> Bytes {
 
 #[test]
 fn batches_of_one_request_share_what_they_may_decompress_to() {
-    let mut budget = Decompression::of(0);
+    let mut budget = Decompression::patient(0);
+    let mut validate = |bytes: &Bytes| budget.validate(bytes).expect("all the time that it needs");
     let (small, large) = (zeros(1 << 20), zeros(40 << 20));
-    assert!(budget.validate(&large).is_ok(), "more than is quickly done, but not too much");
-    assert!(budget.validate(&small).is_ok());
-    assert!(matches!(budget.validate(&large), Err(BatchError::TooLarge(_))));
-    assert!(budget.validate(&small).is_err(), "how far the last one came is not known");
-    let uncompressed = batch_at(&[NOW], 100_000);
-    assert!(budget.validate(&uncompressed).is_ok());
+    assert!(validate(&large).is_ok(), "more than is quickly done, but not too much");
+    assert!(validate(&small).is_ok());
+    assert!(matches!(validate(&large), Err(BatchError::TooLarge(_))));
+    assert!(validate(&small).is_err(), "it is used up");
+    assert!(validate(&batch_at(&[NOW], 100_000)).is_ok(), "not compressed");
+}
+
+#[test]
+fn an_invalid_batch_costs_the_others_what_it_decompressed_to() {
+    let mut invalid = zeros(40 << 20).to_vec();
+    // Declares a second record. What there is, is decompressed to find out that there is none.
+    invalid[23..27].copy_from_slice(&1i32.to_be_bytes());
+    invalid[57..61].copy_from_slice(&2i32.to_be_bytes());
+    batch::set_max_timestamp(&mut invalid, NOW);
+    let mut budget = Decompression::patient(0);
+    let mut validate = |bytes: &[u8]| budget.validate(bytes).expect("all the time that it needs");
+    assert!(matches!(validate(&invalid), Err(BatchError::Invalid(_))));
+    assert!(validate(&zeros(20 << 20)).is_ok());
+}
+
+#[test]
+fn without_a_turn_nothing_is_done_that_takes_long() {
+    let mut budget = Decompression::quick(0);
+    assert!(budget.validate(&batch_at(&[NOW], 100_000)).is_ok());
+    assert_eq!(budget.validate(&zeros(60 << 20)).err(), Some(TakesLong));
+    assert!(QUICK - budget.left <= QUICK_RATIO * (60 << 10) + (64 << 10), "given up soon: {budget:?}");
+    let mut incompressible = 7u64;
+    let noise = (0..200_000).map(|_| {
+        incompressible = incompressible.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (incompressible >> 56) as u8
+    });
+    let mut builder = BatchBuilder::new().codec(Codec::Lz4);
+    builder.push(NOW, None, Some(&noise.collect::<Vec<_>>()), []);
+    assert_eq!(Decompression::quick(0).validate(&builder.build()).err(), Some(TakesLong), "nobody knows before");
+    assert_eq!(Decompression::quick(LARGE).validate(&batch_at(&[NOW], 10)).err(), Some(TakesLong));
 }

@@ -66,10 +66,22 @@ async fn run(flush: FlushProfile, seconds: u32, seed: u64) -> Run {
     Run { p50: at(0.5), p99: at(0.99), puts_per_second: puts as f64 / start.elapsed().as_secs_f64() }
 }
 
+/// The mean of so many runs.
+async fn mean(flush: FlushProfile, seconds: u32, seeds: u32) -> Run {
+    let mut mean = Run { p50: 0.0, p99: 0.0, puts_per_second: 0.0 };
+    for seed in 1..=seeds {
+        let run = run(flush, seconds, seed.into()).await;
+        mean.p50 += run.p50 / f64::from(seeds);
+        mean.p99 += run.p99 / f64::from(seeds);
+        mean.puts_per_second += run.puts_per_second / f64::from(seeds);
+    }
+    mean
+}
+
 /// The targets are p50 <= 1.6 × 45 = 72 ms and p99 <= 200 ms, measured from the client: a few ms of that are not the broker's.
 #[tokio::test(start_paused = true)]
 async fn profile_latency() {
-    let run = run(FlushProfile::Latency, 600, 1).await;
+    let run = mean(FlushProfile::Latency, 300, 10).await;
     assert!(run.p50 <= 69.0 && run.p99 <= 180.0 && run.puts_per_second <= 50.0, "{run:?}");
 }
 

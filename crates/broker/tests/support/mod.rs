@@ -148,6 +148,8 @@ pub struct Faults {
     pub late_segment: Option<Duration>,
     /// Segments are not found.
     pub hide_segments: bool,
+    /// So many ranged reads fail as timed out.
+    pub fail_gets: u32,
     /// A byte of what is read from segments is wrong.
     pub damage_segments: bool,
 }
@@ -157,6 +159,13 @@ impl Slow {
         let faults = Mutex::default();
         let inner = MemoryStore::new(&env(0));
         Arc::new(Slow { inner, put, get, faults, puts: AtomicU64::new(0), gets: AtomicU64::new(0) })
+    }
+
+    fn fails_get(&self) -> bool {
+        let left = &mut self.faults.lock().fail_gets;
+        let fails = *left > 0;
+        *left = left.saturating_sub(1);
+        fails
     }
 
     fn away(&self) -> Option<Fault> {
@@ -197,6 +206,10 @@ impl Store for Slow {
             self.gets.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(self.get).await;
             if let Some(fault) = self.away() {
+                return Reply { value: Err(fault.into()), date_ms: None };
+            }
+            if range.is_some() && self.fails_get() {
+                let fault = Fault { kind: FaultKind::Timeout, message: "no answer".into() };
                 return Reply { value: Err(fault.into()), date_ms: None };
             }
             let mut reply = self.inner.get(key, range).await;

@@ -52,6 +52,7 @@ impl Session {
         };
         let unknown = if request.may_look_up() { self.unknown(&produce) } else { Vec::new() };
         if !unknown.is_empty() {
+            request.turn = None;
             return Started::Later(look_up(self.front.broker.clone(), unknown, request).boxed());
         }
         let timeout = u64::try_from(produce.timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
@@ -61,9 +62,12 @@ impl Session {
             true => Either::Left(std::future::ready(Vec::new())),
             false => {
                 let client_id = RequestHeader::decode(&request.frame).ok().and_then(|(header, _)| header.client_id);
+                let producer = self.producer(client_id);
+                let Ok(checked) = producer.check(appends, request.turn.take()) else {
+                    return Started::Later(await_turn(self.front.broker.clone(), request).boxed());
+                };
                 let frame = Frame { len: request.frame.len(), memory: request.permit.take() };
-                let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-                Either::Right(self.producer(client_id).append_from(frame, appends, timeout))
+                Either::Right(producer.append_checked(frame, checked, timeout.unwrap_or(DEFAULT_TIMEOUT)))
             }
         };
         let metrics = self.front.metrics.clone();
@@ -128,6 +132,11 @@ async fn look_up(broker: Broker, unknown: Vec<Unknown>, mut request: Admitted) -
             request.looked_up = LookedUp::Failed(unavailable);
         }
     }
+    request
+}
+
+async fn await_turn(broker: Broker, mut request: Admitted) -> Admitted {
+    request.turn = Some(broker.turn().await);
     request
 }
 

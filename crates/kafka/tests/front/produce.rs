@@ -151,3 +151,23 @@ async fn a_partition_named_twice_gets_both_batches_and_two_answers() {
     let answered = &answer.responses[0].partition_responses;
     assert_eq!(answered.iter().map(|p| (p.error_code, p.base_offset)).collect::<Vec<_>>(), [(0, 0), (0, 2)]);
 }
+
+#[tokio::test]
+async fn what_takes_long_to_check_keeps_its_place() {
+    let node = node().await;
+    let mut client = node.client().await;
+    topic(&mut client, "t").await;
+    let mut builder = BatchBuilder::new().codec(Codec::Zstd);
+    builder.push(0, None, Some(&vec![0; 40 << 20]), []);
+    let long = builder.build();
+    let mut sent = Vec::new();
+    for n in 0..20 {
+        let records = if n % 5 == 0 { long.clone() } else { batch(&["short"]) };
+        sent.push(client.send(9, &to("t", vec![(0, Some(records))])).await);
+    }
+    for (offset, correlation_id) in sent.into_iter().enumerate() {
+        let reply = client.answer::<ProduceRequest>(9, correlation_id).await;
+        let stored = &reply.responses[0].partition_responses[0];
+        assert_eq!((stored.error_code, stored.base_offset), (0, offset as i64));
+    }
+}

@@ -1,8 +1,8 @@
 //! The four codecs as streams that never allocate by a declared size alone.
 //!
-//! gzip keeps a window of 32 KiB, LZ4 frames buffers of at most some blocks of 4 MiB, zstd a window of at most 128 MiB
-//! (the largest that Kafka's producers use) of which only what was really decoded is touched. A Snappy block cannot
-//! expand more than 22-fold, so its declared size is believed only up to that.
+//! gzip keeps a window of 32 KiB, LZ4 frames buffers of at most some blocks of 4 MiB, zstd a window of which only what was
+//! really decoded is touched: at most 8 MiB, whatever is declared. A Snappy block cannot expand more than 22-fold, so its
+//! declared size is believed only up to that.
 
 use std::io::{self, Read};
 
@@ -13,6 +13,9 @@ use super::header::Codec;
 pub(super) const XERIAL_HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const XERIAL_MAGIC_LEN: usize = 8;
 const SNAPPY_MAX_RATIO: usize = 22;
+/// What every decoder should have, says RFC 8878: 8 MiB, the most that levels up to 19 use.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// What level 22 declares, however little it compresses: the most that Kafka's producers can.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Reads the decompressed records. May fail with `FileTooLarge` once they are seen to pass `cap` bytes.
@@ -22,11 +25,7 @@ pub(super) fn reader<'a>(codec: Codec, compressed: &'a [u8], cap: u64) -> io::Re
         Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
         Codec::Snappy => Box::new(SnappyReader::new(compressed, cap)?),
         Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(compressed)),
-        Codec::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            Box::new(decoder)
-        }
+        Codec::Zstd => Box::new(ZstdReader::new(compressed)?),
     })
 }
 
@@ -42,7 +41,50 @@ pub(super) fn to_vec(codec: Codec, compressed: &[u8], cap: u64) -> Result<Vec<u8
 pub(super) fn read_error(error: &io::Error, cap: u64) -> BatchError {
     match error.kind() {
         io::ErrorKind::FileTooLarge => BatchError::TooLarge(cap),
+        io::ErrorKind::OutOfMemory => {
+            BatchError::Invalid("zstd: a window of more than 8 MiB is supported for no more than 8 MiB of records")
+        }
         _ => BatchError::Invalid("the records cannot be decompressed"),
+    }
+}
+
+/// Windows of up to 8 MiB; a larger one, declared at the start, only as far as no more than that is used of it.
+struct ZstdReader<'a> {
+    compressed: &'a [u8],
+    decoder: zstd::stream::read::Decoder<'a, &'a [u8]>,
+    large_window: bool,
+    read: u64,
+}
+
+impl<'a> ZstdReader<'a> {
+    fn new(compressed: &'a [u8]) -> io::Result<Self> {
+        let decoder = zstd_decoder(compressed, ZSTD_WINDOW_LOG)?;
+        Ok(Self { compressed, decoder, large_window: false, read: 0 })
+    }
+}
+
+fn zstd_decoder(compressed: &[u8], window_log: u32) -> io::Result<zstd::stream::read::Decoder<'_, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
+    decoder.window_log_max(window_log)?;
+    Ok(decoder)
+}
+
+impl Read for ZstdReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = match self.decoder.read(out) {
+            // Perhaps for the window.
+            Err(_) if self.read == 0 && !self.large_window => {
+                self.decoder = zstd_decoder(self.compressed, ZSTD_WINDOW_LOG_MAX)?;
+                self.large_window = true;
+                self.decoder.read(out)?
+            }
+            result => result?,
+        };
+        self.read += n as u64;
+        if self.large_window && self.read > 1 << ZSTD_WINDOW_LOG {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        Ok(n)
     }
 }
 

@@ -171,3 +171,67 @@ fn the_header_of_a_max_timestamp_can_be_corrected() {
     set_max_timestamp(&mut bytes, v.max_timestamp);
     assert_eq!(bytes, batch(Codec::Zstd));
 }
+
+/// One record of so many bytes, compressed as Java's producer does it at this level: without knowing their number.
+fn zstd_at_level(level: i32, len: usize) -> Vec<u8> {
+    use std::io::Write;
+    let mut b = BatchBuilder::new();
+    b.push(5, None, Some(&vec![7; len]), []);
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level).unwrap();
+    b.build()[BATCH_OVERHEAD..].chunks(1 << 20).for_each(|chunk| encoder.write_all(chunk).unwrap());
+    with_records(Codec::Zstd, &encoder.finish().unwrap(), 1)
+}
+
+#[test]
+fn zstd_holds_no_more_than_8_mib_whatever_its_window() {
+    for (level, len) in [(3, 20 << 20), (19, 20 << 20), (22, 7 << 20)] {
+        validate(&zstd_at_level(level, len), Limits::default()).unwrap_or_else(|e| panic!("{level}: {e}"));
+    }
+    let mut used = 0;
+    let error = validate_counting(&zstd_at_level(22, 20 << 20), Limits::default(), &mut used).unwrap_err();
+    assert!(matches!(error, BatchError::Invalid(why) if why.contains("window")), "{error:?}");
+    assert!(used <= 9 << 20, "{used}");
+}
+
+#[test]
+fn what_came_out_of_the_codec_is_counted_also_where_it_is_no_batch() {
+    let used = |bytes: &[u8], max_decompressed| {
+        let mut used = 0;
+        let valid = validate_counting(bytes, Limits { max_decompressed }, &mut used).is_ok();
+        (valid, used)
+    };
+    let good = batch(Codec::Zstd);
+    let len = batch(Codec::None).len() as u64 - BATCH_OVERHEAD as u64;
+    assert_eq!(used(&good, 1 << 20), (true, len));
+    assert_eq!(used(&batch(Codec::None), 1 << 20), (true, 0));
+    let (valid, early) = used(&edited(&good, &[(57, &[0, 0, 0, 4]), (23, &[0, 0, 0, 3])]), 1 << 20);
+    assert_eq!((valid, early), (false, len), "a record is missing");
+    let zeros = compress(Codec::Zstd, &vec![0; 50 << 20]);
+    let (valid, broken) = used(&with_records(Codec::Zstd, &zeros, 1), 64 << 20);
+    assert!(!valid && broken <= 64 << 10, "{broken}");
+}
+
+#[test]
+fn the_first_record_at_a_time_is_found_without_the_others() {
+    for codec in Codec::ALL {
+        let bytes = batch(codec);
+        let at = |timestamp| {
+            let found = first_at(&bytes, 0, timestamp, Limits::default()).unwrap();
+            found.map(|f| (f.offset_delta, f.timestamp))
+        };
+        assert_eq!((at(0), at(1000)), (Some((0, 1000)), Some((0, 1000))));
+        assert_eq!((at(1001), at(1500), at(1501)), (Some((2, 1500)), Some((2, 1500)), None));
+        let past_the_first = first_at(&bytes, 1, 0, Limits::default()).unwrap().map(|f| f.offset_delta);
+        assert_eq!(past_the_first, Some(1));
+        let mut stamped = bytes.to_vec();
+        stamp_log_append_time(&mut stamped, 7000);
+        let found = first_at(&stamped, 0, 6000, Limits::default()).unwrap();
+        assert_eq!(found, Some(Found { offset_delta: 0, timestamp: 7000 }));
+        assert!(first_at(&bytes[..bytes.len() - 1], 0, 1501, Limits::default()).is_err());
+    }
+    // Nothing past the record that was looked for is decompressed.
+    let mut many = BatchBuilder::new().codec(Codec::Zstd);
+    (0..100).for_each(|n| many.push(n, None, Some(&vec![0; 100_000]), []));
+    let found = first_at(&many.build(), 0, 5, Limits { max_decompressed: 1 << 20 }).unwrap();
+    assert_eq!(found, Some(Found { offset_delta: 5, timestamp: 5 }));
+}

@@ -1,15 +1,12 @@
 //! What a broker checks before it accepts a producer's batch.
 //!
 //! The checks are those of Kafka's `LogValidator`, so that no client that Kafka accepts is refused. Memory stays bounded
-//! whatever is declared: compressed records are walked as a stream through a buffer of 16 KiB.
-
-use std::io::{self, Read};
+//! whatever is declared: compressed records are walked as a stream.
 
 use super::header::{BATCH_OVERHEAD, BatchHeader, Codec, crc_matches};
 use super::record::{Cursor, Source, finish, head};
-use super::{BatchError, Limits, decompress};
-
-const STREAM_BUFFER: usize = 16 << 10;
+use super::stream::Stream;
+use super::{BatchError, Limits};
 
 /// A batch that may be stored, with what its records say about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +16,15 @@ pub struct Validated {
     /// corrects the header: [`set_max_timestamp`](super::set_max_timestamp).
     pub min_timestamp: i64,
     pub max_timestamp: i64,
-    /// Bytes of its records after decompression; 0 if they were not compressed.
-    pub decompressed: u64,
 }
 
 /// Checks that `bytes` is exactly one batch that a client may produce: CRC-32C, counts, and every record in it.
 pub fn validate(bytes: &[u8], limits: Limits) -> Result<Validated, BatchError> {
+    validate_counting(bytes, limits, &mut 0)
+}
+
+/// As [`validate`]; adds to `decompressed` what came out of the codec, also where that was not a batch: bytes.
+pub fn validate_counting(bytes: &[u8], limits: Limits, decompressed: &mut u64) -> Result<Validated, BatchError> {
     let header = BatchHeader::parse(bytes)?;
     if header.total_len() != bytes.len() {
         return Err(BatchError::Corrupt("the batch length does not match the bytes that are there"));
@@ -35,24 +35,24 @@ pub fn validate(bytes: &[u8], limits: Limits) -> Result<Validated, BatchError> {
     let codec = header.codec()?;
     check_header(&header)?;
     let records = &bytes[BATCH_OVERHEAD..];
-    let ((min_timestamp, max_timestamp), decompressed) = match codec {
+    let (min_timestamp, max_timestamp) = match codec {
         Codec::None => {
             let mut cursor = Cursor::new(records);
             let timestamps = walk(&header, &mut cursor)?;
             if cursor.position() != records.len() as u64 {
                 return Err(LEFT_OVER);
             }
-            (timestamps, 0)
+            timestamps
         }
         codec => {
             let mut stream = Stream::new(codec, records, limits.max_decompressed)?;
-            let timestamps = walk(&header, &mut stream)?;
-            let read = stream.read;
-            stream.expect_end()?;
-            (timestamps, read)
+            let timestamps = walk(&header, &mut stream)
+                .and_then(|timestamps| if stream.is_at_end()? { Ok(timestamps) } else { Err(LEFT_OVER) });
+            *decompressed += stream.read();
+            timestamps?
         }
     };
-    Ok(Validated { header, min_timestamp, max_timestamp, decompressed })
+    Ok(Validated { header, min_timestamp, max_timestamp })
 }
 
 const LEFT_OVER: BatchError = BatchError::Invalid("bytes follow the last record");
@@ -92,76 +92,4 @@ fn walk(header: &BatchHeader, source: &mut impl Source) -> Result<(i64, i64), Ba
         max = max.max(timestamp);
     }
     Ok((min, max))
-}
-
-/// Decompressed records, passed over without being kept.
-struct Stream<'a> {
-    reader: Box<dyn Read + 'a>,
-    cap: u64,
-    buffer: Vec<u8>,
-    at: usize,
-    /// Bytes that were read into the buffer, ever.
-    read: u64,
-}
-
-impl<'a> Stream<'a> {
-    fn new(codec: Codec, compressed: &'a [u8], cap: u64) -> Result<Self, BatchError> {
-        let reader = decompress::reader(codec, compressed, cap).map_err(|e| decompress::read_error(&e, cap))?;
-        Ok(Self { reader, cap, buffer: Vec::with_capacity(STREAM_BUFFER), at: 0, read: 0 })
-    }
-
-    /// Bytes that can be taken now; none only at the end.
-    fn fill(&mut self) -> Result<usize, BatchError> {
-        if self.at == self.buffer.len() {
-            self.at = 0;
-            self.buffer.resize(STREAM_BUFFER, 0);
-            let n = loop {
-                match self.reader.read(&mut self.buffer) {
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    result => break result.map_err(|e| decompress::read_error(&e, self.cap)),
-                }
-            };
-            self.buffer.truncate(*n.as_ref().unwrap_or(&0));
-            self.read += n? as u64;
-            if self.read > self.cap {
-                return Err(BatchError::TooLarge(self.cap));
-            }
-        }
-        Ok(self.buffer.len() - self.at)
-    }
-
-    fn expect_end(mut self) -> Result<(), BatchError> {
-        if self.fill()? == 0 { Ok(()) } else { Err(LEFT_OVER) }
-    }
-}
-
-const STREAM_END: BatchError = BatchError::Invalid("the records end in the middle of one");
-
-impl Source for Stream<'_> {
-    type Taken = ();
-
-    #[inline]
-    fn byte(&mut self) -> Result<u8, BatchError> {
-        if self.fill()? == 0 {
-            return Err(STREAM_END);
-        }
-        self.at += 1;
-        Ok(self.buffer[self.at - 1])
-    }
-
-    fn take(&mut self, mut n: usize) -> Result<(), BatchError> {
-        while n > 0 {
-            let step = self.fill()?.min(n);
-            if step == 0 {
-                return Err(STREAM_END);
-            }
-            self.at += step;
-            n -= step;
-        }
-        Ok(())
-    }
-
-    fn position(&self) -> u64 {
-        self.read - (self.buffer.len() - self.at) as u64
-    }
 }

@@ -35,6 +35,8 @@ enum Next {
     Takes(Duration),
     /// Fails after that time, and nothing happened.
     Fails(Duration),
+    /// Is throttled.
+    Throttled,
 }
 
 struct Script {
@@ -52,6 +54,10 @@ impl Store for Script {
                 Next::Takes(time) => {
                     tokio::time::sleep(time).await;
                     self.inner.create(key, body).await
+                }
+                Next::Throttled => {
+                    let fault = Fault { kind: FaultKind::Throttled, message: "slow down".into() };
+                    Reply { value: Created::Unknown(fault), date_ms: None }
                 }
                 Next::Fails(time) => {
                     tokio::time::sleep(time).await;
@@ -165,6 +171,20 @@ async fn a_store_that_is_slow_as_a_whole_is_not_asked_for_twice_as_much() {
         requests += bench.create(&[Next::Takes(400 * MS), Next::Takes(400 * MS)]).await.2;
     }
     assert!(requests <= 220, "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_throttles_is_sent_nothing_twice() {
+    let bench = Bench::warm().await;
+    assert!(matches!(bench.create(&[Next::Throttled]).await.0, Created::Unknown(_)));
+    let late = [Next::Takes(500 * MS)];
+    for _ in 0..50 {
+        let (_, took, requests) = bench.create(&late).await;
+        assert_eq!((took, requests), (500, 1), "it keeps its pace");
+    }
+    tokio::time::sleep(60_000 * MS).await;
+    let (_, took, requests) = bench.create(&late).await;
+    assert_eq!((took, requests), (80, 2), "and what was slow then is not what is usual");
 }
 
 #[tokio::test]
