@@ -76,6 +76,16 @@ pub struct ServeArgs {
     #[arg(long)]
     pub no_auto_create_topics: bool,
 
+    /// Merge small segments, and delete what nothing needs any more: slots, snapshots and segments (being tried out: not
+    /// yet for data that matters)
+    #[arg(long)]
+    pub cleaning: bool,
+
+    /// Divide all waiting times of the log and of cleaning by N; fixed when the bucket is first used. For tests
+    #[arg(long, value_name = "N", default_value = "1", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..=lakebed_manifest::Waits::MAX_SCALE as i64))]
+    pub time_scale: u32,
+
     /// Delay every request to the store as that kind of store would: to try out what it would feel like
     #[arg(long, value_enum, default_value_t = StoreProfile::None)]
     pub store_profile: StoreProfile,

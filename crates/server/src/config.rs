@@ -21,6 +21,8 @@ const DATA_DIRECTORY: &str = "lakebed-data";
 pub struct Config {
     pub store: StoreUrl,
     pub store_profile: StoreProfile,
+    pub cleaning: bool,
+    pub time_scale: NonZeroU32,
     pub kafka: Vec<Listen>,
     pub http: Vec<Listen>,
     pub advertise: Option<HostPort>,
@@ -76,6 +78,8 @@ impl Config {
         Ok(Config {
             store: store_or_default(args.store)?,
             store_profile: args.store_profile,
+            cleaning: args.cleaning,
+            time_scale: NonZeroU32::new(args.time_scale).unwrap_or(NonZeroU32::MIN),
             kafka: listeners(args.kafka_listen, KAFKA_PORT),
             http: listeners(args.http_listen, HTTP_PORT),
             advertise: args.advertise,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
+use lakebed_manifest::{Cleaning, ManifestConfig};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
 use lakebed_store::metered::Metered;
@@ -105,7 +106,12 @@ async fn start(config: &Config, told: &HostPort, env: &Env) -> Result<Started> {
     let store = Arc::new(Metered::new(store, env));
     open::try_new(store.as_ref(), &config.store, env).await?;
     let paced = Paced::new(Arc::clone(&store) as Arc<dyn Store>, env);
-    let opened = Broker::open(Arc::new(paced), env.clone(), broker_config(config, told)?);
+    let log = ManifestConfig {
+        cleaning: config.cleaning.then(Cleaning::default),
+        time_scale: config.time_scale.get(),
+        ..ManifestConfig::default()
+    };
+    let opened = Broker::open_with(Arc::new(paced), env.clone(), broker_config(config, told)?, log);
     tokio::select! {
         broker = opened => Ok(Started { broker: broker.with_context(|| config.store.to_string())?, store }),
         () = env.clock.sleep(START_LIMIT) => {
@@ -128,7 +134,8 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
         flush_max_puts_per_second: config.max_puts_per_second,
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
-        background: Background::default(),
+        background: Background { merging: config.cleaning, collecting: config.cleaning, ..Background::default() }
+            .scaled(config.time_scale),
         ..BrokerConfig::new(told.host.clone(), told.port, budget)
     })
 }

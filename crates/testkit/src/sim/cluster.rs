@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakebed_broker::{Broker, BrokerConfig, FlushProfile};
+use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
 use lakebed_manifest::ManifestConfig;
 use lakebed_record::Incarnation;
 use lakebed_record::ops::{NodeDown, OpKind};
@@ -50,6 +50,7 @@ fn start(world: &Arc<World>, node: u8, generation: u64, dice: &Dice) -> Arc<Powe
     tokio::spawn(async move {
         let mut config = BrokerConfig::new(format!("node{node}"), 9092, MEMORY);
         config.flush = flush;
+        config.background = background(world.plan.background);
         let log = ManifestConfig { snapshot_every: world.plan.snapshot_every, ..ManifestConfig::default() };
         world.note(node, "start", &generation);
         match Broker::open_with(store, env, config, log).await {
@@ -158,4 +159,20 @@ async fn shut_down(world: Arc<World>, node: usize) {
         world.note(live.node, "shut down", &(world.time.now() - started).as_millis());
     }
     live.power.kill();
+}
+
+/// In a hurry, so that a run of some minutes sees entries merged, merged again, sealed and deleted.
+fn background(on: bool) -> Background {
+    Background {
+        merging: on,
+        collecting: on,
+        merge_age: Duration::from_secs(2),
+        merge_patience: Duration::from_secs(4),
+        poll: Duration::from_millis(700),
+        page_entries: 3,
+        put_spacing: Some(Duration::from_millis(100)),
+        orphans_every: Duration::from_secs(240),
+        collect_every: Duration::from_secs(5),
+        ..Background::default()
+    }
 }

@@ -21,6 +21,8 @@ pub struct Plan {
     pub deeds_apart_ms: u64,
     /// Profile `economy` and large batches make segments, `latency` and small ones inline commits.
     pub large_batches_in_100: u32,
+    /// Small entries are merged, sealed into pages, and what nothing names is deleted.
+    pub background: bool,
 }
 
 impl Plan {
@@ -41,6 +43,7 @@ impl Plan {
             wall_off_ms: [0, 0, 1_000, 240_000, 7_200_000][dice.below(5)],
             deeds_apart_ms: [0, 5_000, 15_000, 60_000][dice.below(4)],
             large_batches_in_100: [0, 2, 10][dice.below(3)],
+            background: dice.one_in(2),
         }
     }
 }
