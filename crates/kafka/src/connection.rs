@@ -3,9 +3,8 @@
 //! One task and, while idle, no buffer. What is held is bounded: a request past 64 KiB, or past 64 KiB of requests under
 //! way, needs a permit of the broker's memory budget before its bytes are read; while replies pile up, nothing new is
 //! started. A client that hangs up takes nothing back: what it has sent may still be stored. A request that ends the
-//! connection takes no answer from those before it.
+//! connection takes no answer from those before it. Nothing is started behind a request that waits to be started.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -14,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, StreamExt};
 use lakebed_broker::api::Unavailable;
 use lakebed_broker::{MemoryBudget, MemoryPermit, Turn};
 use tokio::io::Interest;
@@ -25,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::frames::{Frames, Next};
 use crate::outbox::Outbox;
 use crate::peer::{Foreign, foreign};
+use crate::running::{Finished, Running};
 use crate::wire::Reply;
 
 /// Requests under way that need no permit may take so many bytes together.
@@ -63,6 +62,8 @@ pub(crate) struct Admitted {
     pub looked_up: LookedUp,
     /// To do what takes long, once that was waited for.
     pub turn: Option<Turn>,
+    /// Memory for its reply.
+    pub room: Room,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,15 @@ pub(crate) enum LookedUp {
     NotYet,
     Fully,
     Failed(Unavailable),
+}
+
+/// What a request has waited for before it was started.
+#[derive(Debug)]
+pub(crate) enum Room {
+    NotAsked,
+    Given(MemoryPermit),
+    /// Nothing came free in time, or the node stops.
+    Refused,
 }
 
 pub(crate) enum Started {
@@ -80,12 +90,16 @@ pub(crate) enum Started {
     },
     /// It has to wait for this, and everything after it too; then it is started again.
     Later(BoxFuture<'static, Admitted>),
+    /// As `Later`, once everything before it has its outcome.
+    InTurn(BoxFuture<'static, Admitted>),
     Refused(Closed),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Produce,
+    /// Changes something: as a query, but it goes on when the client is gone.
+    Change,
     Query,
 }
 
@@ -114,6 +128,8 @@ pub(crate) enum Closed {
     Foreign(Foreign),
     #[error("no memory came free in {} s for the rest of a request", .0.as_secs())]
     Starved(Duration),
+    #[error("no memory came free in {} s for a large reply", .0.as_secs())]
+    NoRoom(Duration),
     #[error("malformed request: {0}")]
     Malformed(String),
     #[error("not served: API {api}, version {version}")]
@@ -127,7 +143,10 @@ pub(crate) enum Closed {
 impl Closed {
     /// It is one request that ends the connection: those before it still get their answers.
     pub fn is_of_a_request(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::NotServed { .. } | Self::Unanswerable(_) | Self::Starved(_))
+        matches!(
+            self,
+            Self::Malformed(_) | Self::NotServed { .. } | Self::Unanswerable(_) | Self::Starved(_) | Self::NoRoom(_)
+        )
     }
 }
 
@@ -142,12 +161,8 @@ pub(crate) struct Limits {
     pub stalled: Duration,
     /// A request that cannot grow for so long is given up, so that several that hold memory do not wait for each other.
     pub growth: Duration,
-}
-
-struct UnderWay {
-    kind: Kind,
-    /// Bytes for which no permit was taken.
-    free_bytes: usize,
+    /// A reply that holds memory has to be taken within this.
+    pub taking: Duration,
 }
 
 pub(crate) struct Connection<H> {
@@ -158,8 +173,7 @@ pub(crate) struct Connection<H> {
     shutdown: watch::Receiver<bool>,
     frames: Frames,
     outbox: Outbox,
-    running: FuturesOrdered<BoxFuture<'static, Outcome>>,
-    under_way: VecDeque<UnderWay>,
+    running: Running,
     free_bytes: usize,
     queries: usize,
     produces: usize,
@@ -174,6 +188,8 @@ pub(crate) struct Connection<H> {
     /// The permit of the frame that is being read.
     admitted: Option<Option<MemoryPermit>>,
     later: Option<BoxFuture<'static, Admitted>>,
+    /// What is later waits for everything before it.
+    in_turn: bool,
     /// A frame was seen, so what follows is Kafka.
     is_kafka: bool,
     waiting: bool,
@@ -199,8 +215,7 @@ impl<H: Handler> Connection<H> {
             shutdown,
             frames: Frames::new(limits.max_frame),
             outbox: Outbox::default(),
-            running: FuturesOrdered::new(),
-            under_way: VecDeque::new(),
+            running: Running::default(),
             free_bytes: 0,
             queries: 0,
             produces: 0,
@@ -210,6 +225,7 @@ impl<H: Handler> Connection<H> {
             complete_by: Instant::now(),
             admitted: None,
             later: None,
+            in_turn: false,
             is_kafka: false,
             waiting: false,
             ending: None,
@@ -242,10 +258,8 @@ impl<H: Handler> Connection<H> {
         self.ending = Some(closed);
     }
 
-    /// Records that the broker has taken hold memory until they have their outcome, whoever still listens.
     fn let_go(&mut self) {
-        tokio::spawn(std::mem::take(&mut self.running).for_each(|_| std::future::ready(())));
-        self.under_way.clear();
+        self.running.let_go();
         self.later = None;
         (self.free_bytes, self.queries, self.produces) = (0, 0, 0);
     }
@@ -266,7 +280,7 @@ impl<H: Handler> Connection<H> {
         let may_wait = reads && self.produces > 0 && !self.waiting && self.frames.next() == Ok(Next::Nothing);
         tokio::select! {
             biased;
-            Some(outcome) = self.running.next(), if !self.running.is_empty() => self.finished(outcome)?,
+            Some(first) = self.running.next(), if !self.running.is_empty() => self.finished(first)?,
             result = self.outbox.flush_some(&self.socket), if !self.outbox.is_empty() => {
                 result?;
                 self.moved = Instant::now();
@@ -275,7 +289,7 @@ impl<H: Handler> Connection<H> {
                 self.permit = None;
                 self.granted(permit)?;
             }
-            request = async { self.later.as_mut().expect("checked").await }, if self.later.is_some() => {
+            request = async { self.later.as_mut().expect("checked").await }, if self.is_its_turn() => {
                 self.later = None;
                 self.start(request)?;
             }
@@ -302,8 +316,8 @@ impl<H: Handler> Connection<H> {
                 Next::Complete => {
                     let Some(frame) = self.frames.take() else { return Ok(true) };
                     let permit = self.admitted.take().flatten();
-                    let (arrived, looked_up) = (Instant::now(), LookedUp::NotYet);
-                    self.start(Admitted { frame, permit, arrived, looked_up, turn: None })?;
+                    let (arrived, looked_up, room) = (Instant::now(), LookedUp::NotYet, Room::NotAsked);
+                    self.start(Admitted { frame, permit, arrived, looked_up, room, turn: None })?;
                 }
                 Next::Announced(size) => self.announced(size)?,
                 Next::Short(bytes) => self.grow(bytes)?,
@@ -329,6 +343,10 @@ impl<H: Handler> Connection<H> {
 
     fn is_full(&self) -> bool {
         self.outbox.len() >= MAX_UNSENT || self.queries >= MAX_QUERIES || self.running.len() >= MAX_UNDER_WAY
+    }
+
+    fn is_its_turn(&self) -> bool {
+        self.later.is_some() && (!self.in_turn || self.running.is_empty())
     }
 
     fn is_done(&self) -> bool {
@@ -399,12 +417,15 @@ impl<H: Handler> Connection<H> {
             Started::Running { kind, outcome } => {
                 self.free_bytes += free_bytes;
                 *self.count(kind) += 1;
-                self.under_way.push_back(UnderWay { kind, free_bytes });
-                self.running.push_back(outcome);
+                self.running.push(kind, free_bytes, outcome);
                 Ok(())
             }
             Started::Later(later) => {
-                self.later = Some(later);
+                (self.later, self.in_turn) = (Some(later), false);
+                Ok(())
+            }
+            Started::InTurn(later) => {
+                (self.later, self.in_turn) = (Some(later), true);
                 Ok(())
             }
             Started::Refused(closed) => Err(closed),
@@ -414,20 +435,18 @@ impl<H: Handler> Connection<H> {
     fn count(&mut self, kind: Kind) -> &mut usize {
         match kind {
             Kind::Produce => &mut self.produces,
-            Kind::Query => &mut self.queries,
+            Kind::Change | Kind::Query => &mut self.queries,
         }
     }
 
     /// Takes this outcome and all that are ready behind it, so that one write carries many replies.
-    fn finished(&mut self, first: Outcome) -> Result<(), Closed> {
+    fn finished(&mut self, first: Finished) -> Result<(), Closed> {
         let mut next = Some(first);
-        while let Some(outcome) = next {
-            if let Some(done) = self.under_way.pop_front() {
-                self.free_bytes -= done.free_bytes;
-                *self.count(done.kind) -= 1;
-            }
+        while let Some(Finished { kind, free_bytes, outcome }) = next {
+            self.free_bytes -= free_bytes;
+            *self.count(kind) -= 1;
             match outcome {
-                Outcome::Reply(reply, permit) => self.outbox.push(reply, permit),
+                Outcome::Reply(reply, permit) => self.outbox.push(reply, permit, Instant::now()),
                 Outcome::NoReply => {}
                 Outcome::Close(closed) => {
                     self.let_go();
@@ -485,6 +504,10 @@ impl<H: Handler> Connection<H> {
             return Err(Closed::Stalled);
         }
         if still >= self.limits.stalled && (in_request || !self.outbox.is_empty()) {
+            return Err(Closed::Stalled);
+        }
+        // However slowly it still moves: others wait for the memory.
+        if self.outbox.charged_since().is_some_and(|since| since.elapsed() >= self.limits.taking) {
             return Err(Closed::Stalled);
         }
         if still >= self.limits.idle && self.is_done() {

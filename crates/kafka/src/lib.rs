@@ -12,6 +12,8 @@ mod log_limit;
 mod metrics;
 mod outbox;
 mod peer;
+mod replies;
+mod running;
 mod serve;
 pub mod wire;
 

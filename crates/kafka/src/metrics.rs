@@ -1,15 +1,20 @@
 //! What the Kafka front end counts, in families that the server registers.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use lakebed_broker::MemoryBudget;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::replies::Replies;
 use crate::wire::api::TABLE;
 use crate::wire::{ApiKey, ErrorCode};
 
@@ -22,6 +27,11 @@ struct ApiLabel {
 struct ErrorLabel {
     api: &'static str,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UseLabel {
+    r#use: &'static str,
 }
 
 /// Cheap to clone; clones count together.
@@ -38,6 +48,25 @@ struct Inner {
     connections: Gauge,
     accepted: Counter,
     refused: Counter,
+    replies: Arc<ReplyMemory>,
+}
+
+/// Read off when the page is rendered; empty before anything is served.
+#[derive(Debug, Default)]
+struct ReplyMemory(OnceLock<Replies>);
+
+impl Collector for ReplyMemory {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let Some(replies) = self.0.get() else { return Ok(()) };
+        let mut gauge = |name, help, of: fn(&MemoryBudget) -> usize| {
+            let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?;
+            replies.budgets().into_iter().try_for_each(|(r#use, budget)| {
+                ConstGauge::new(of(budget) as u64).encode(family.encode_family(&UseLabel { r#use })?)
+            })
+        };
+        gauge("reply_memory_used", "Memory that replies hold, until they are taken", MemoryBudget::used)?;
+        gauge("reply_memory_budget", "Memory that replies may hold", MemoryBudget::total)
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +115,8 @@ impl Default for KafkaMetrics {
         };
         let apis = TABLE.map(|row| (row.api, families.of(row.api))).into();
         let (connections, accepted, refused) = (Gauge::default(), Counter::default(), Counter::default());
-        Self { inner: Arc::new(Inner { apis, families, connections, accepted, refused }) }
+        let replies = Arc::default();
+        Self { inner: Arc::new(Inner { apis, families, connections, accepted, refused, replies }) }
     }
 }
 
@@ -105,7 +135,7 @@ impl Families {
 impl KafkaMetrics {
     /// Registers everything under names that begin with `kafka_`.
     pub fn register(&self, registry: &mut Registry) {
-        let Inner { families, connections, accepted, refused, .. } = &*self.inner;
+        let Inner { families, connections, accepted, refused, replies, .. } = &*self.inner;
         let kafka = registry.sub_registry_with_prefix("kafka");
         kafka.register("requests", "Requests answered", families.requests.clone());
         kafka.register_with_unit("request", "Size of requests", Unit::Bytes, families.request_bytes.clone());
@@ -124,6 +154,12 @@ impl KafkaMetrics {
             "Connections closed because of what they sent: malformed, not served, another protocol",
             refused.clone(),
         );
+        kafka.register_collector(Box::new(Arc::clone(replies)));
+    }
+
+    /// Shows the memory of these from now on; those of the first to be served, if there are several.
+    pub(crate) fn sample(&self, replies: &Replies) {
+        let _ = self.inner.replies.0.set(replies.clone());
     }
 
     pub(crate) fn answered(&self, api: ApiKey, request_bytes: usize, response_bytes: usize, took: Duration) {
@@ -156,6 +192,30 @@ impl KafkaMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_memory_of_replies_shows() {
+        let (metrics, mut registry) = (KafkaMetrics::default(), Registry::with_prefix("lakebed"));
+        metrics.register(&mut registry);
+        let page = |registry: &Registry| {
+            let mut page = String::new();
+            prometheus_client::encoding::text::encode(&mut page, registry).unwrap();
+            page
+        };
+        assert!(!page(&registry).contains("reply_memory"));
+        let replies = Replies::new(1600);
+        metrics.sample(&replies);
+        let _held = replies.other.acquire(150).await;
+        let page = page(&registry);
+        for line in [
+            "# UNIT lakebed_kafka_reply_memory_used_bytes bytes",
+            "lakebed_kafka_reply_memory_used_bytes{use=\"other\"} 150",
+            "lakebed_kafka_reply_memory_used_bytes{use=\"fetch\"} 0",
+            "lakebed_kafka_reply_memory_budget_bytes{use=\"fetch\"} 1200",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} in {page}");
+        }
+    }
 
     #[tokio::test]
     async fn a_connection_whose_task_panics_is_not_open() {

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use lakebed_broker::MemoryPermit;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::wire::Reply;
 
@@ -18,15 +19,28 @@ pub(crate) struct Outbox {
     len: usize,
     /// Bytes written so far.
     written: u64,
-    /// Permits of replies, each to be given back when so many bytes are written.
-    permits: VecDeque<(u64, MemoryPermit)>,
+    /// Permits of replies, in their order.
+    charged: VecDeque<Charged>,
+}
+
+struct Charged {
+    since: Instant,
+    /// It is given back when so many bytes are written.
+    until: u64,
+    _permit: MemoryPermit,
 }
 
 impl Outbox {
-    pub fn push(&mut self, reply: Reply, permit: Option<MemoryPermit>) {
+    pub fn push(&mut self, reply: Reply, permit: Option<MemoryPermit>, now: Instant) {
         self.len += reply.len;
         self.pieces.extend(reply.pieces);
-        self.permits.extend(permit.map(|permit| (self.written + self.len as u64, permit)));
+        let until = self.written + self.len as u64;
+        self.charged.extend(permit.map(|permit| Charged { since: now, until, _permit: permit }));
+    }
+
+    /// Since when the oldest reply that holds memory is here.
+    pub fn charged_since(&self) -> Option<Instant> {
+        self.charged.front().map(|charged| charged.since)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -62,8 +76,8 @@ impl Outbox {
     fn advance(&mut self, mut written: usize) {
         self.len -= written;
         self.written += written as u64;
-        while self.permits.front().is_some_and(|(until, _)| *until <= self.written) {
-            self.permits.pop_front();
+        while self.charged.front().is_some_and(|charged| charged.until <= self.written) {
+            self.charged.pop_front();
         }
         while let Some(piece) = self.pieces.front_mut() {
             if piece.len() > written {

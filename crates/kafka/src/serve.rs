@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lakebed_broker::{Broker, MemoryBudget};
+use lakebed_broker::Broker;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use crate::handle::{Front, Session};
 use crate::log_limit::LogLimit;
 use crate::metrics::KafkaMetrics;
 use crate::peer::{Foreign, http_answer};
+use crate::replies::Replies;
 
 /// After an error that accepting again at once would only repeat, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -26,7 +27,9 @@ const STALLED: Duration = Duration::from_secs(60);
 const GROWTH: Duration = Duration::from_secs(10);
 /// A connection that is closed gets so long to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
-/// One part in so many of what requests may take, replies to Fetch may take.
+/// A reply that holds memory has to be taken within this: longer than clients wait for one.
+const TAKING: Duration = Duration::from_secs(600);
+/// One part in so many of what requests may take, replies may take.
 const REPLIES: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -64,10 +67,11 @@ pub async fn serve(
 ) -> io::Result<()> {
     let front = Front {
         metrics: config.metrics.clone(),
-        replies: MemoryBudget::new(broker.memory().total() / REPLIES),
+        replies: Replies::new(broker.memory().total() / REPLIES),
         shutdown: shutdown.clone(),
         broker,
     };
+    config.metrics.sample(&front.replies);
     let server = Arc::new(Server { front, config, limit: LogLimit::default() });
     let mut connections = JoinSet::new();
     loop {
@@ -101,7 +105,7 @@ impl Server {
         // Replies are written whole: nothing is won by waiting for more.
         let _ = socket.set_nodelay(true);
         let (max_frame, idle) = (self.config.max_request_bytes, self.config.max_idle);
-        let limits = Limits { max_frame, idle, stalled: STALLED, growth: GROWTH };
+        let limits = Limits { max_frame, idle, stalled: STALLED, growth: GROWTH, taking: TAKING };
         let session = Session::new(self.front.clone(), peer);
         let connection = Connection::new(socket, session, broker.memory().clone(), limits, shutdown.clone());
         let (closed, mut socket) = Box::pin(connection.run()).await;
@@ -120,7 +124,7 @@ impl Server {
             Closed::ByPeer | Closed::Stopping | Closed::Idle(_) | Closed::Io(_) | Closed::MidRequest => {
                 return tracing::debug!(%peer, reason = %closed, "connection closed");
             }
-            Closed::Stalled => {
+            Closed::Stalled | Closed::NoRoom(_) => {
                 return self
                     .limit
                     .log(|left_out| tracing::info!(%peer, left_out, reason = %closed, "connection closed"));

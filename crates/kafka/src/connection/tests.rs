@@ -20,6 +20,8 @@ struct Inner {
     refused: Option<u32>,
     /// Requests that wait first, and what ends their wait.
     later: HashMap<u32, oneshot::Receiver<()>>,
+    /// Those of them that do so in their turn.
+    in_turn: Vec<u32>,
     produces: Vec<u32>,
     waiting: Vec<bool>,
 }
@@ -55,10 +57,11 @@ impl Handler for Script {
         let number = u32::from_be_bytes(request.frame[..4].try_into().unwrap());
         let mut inner = self.inner.lock().unwrap();
         if let Some(wait) = inner.later.remove(&number) {
-            return Started::Later(Box::pin(async move {
+            let later = Box::pin(async move {
                 let _ = wait.await;
                 request
-            }));
+            });
+            return if inner.in_turn.contains(&number) { Started::InTurn(later) } else { Started::Later(later) };
         }
         if inner.refused == Some(number) {
             return Started::Refused(Closed::Malformed("so says the script".into()));
@@ -92,6 +95,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(600),
     stalled: Duration::from_secs(60),
     growth: Duration::from_secs(10),
+    taking: Duration::from_secs(600),
 };
 
 async fn serve(script: Script, memory: MemoryBudget) -> Served {
@@ -176,6 +180,23 @@ async fn what_has_to_wait_keeps_its_place() {
     go.send(()).unwrap();
     s.script.until_started(3).await;
     assert_eq!(s.script.started(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_waits_in_its_turn_waits_for_those_before_it_too() {
+    let script = Script::default();
+    let (go, wait) = oneshot::channel();
+    let _ = go.send(());
+    script.inner.lock().unwrap().later.insert(2, wait);
+    script.inner.lock().unwrap().in_turn.push(2);
+    let mut s = serve(script, MemoryBudget::new(1 << 20)).await;
+    s.send([(1, 8), (2, 8), (3, 8)]).await;
+    s.script.until_started(1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(s.script.started(), [1]);
+    s.script.reply(1);
+    s.script.until_started(3).await;
+    assert_eq!((s.next_reply().await, s.script.started()), (1, vec![1, 2, 3]));
 }
 
 #[tokio::test]
@@ -444,4 +465,58 @@ async fn a_request_that_trickles_in_has_a_deadline() {
     }
     assert!(matches!(s.ended.await.unwrap(), Closed::Stalled));
     assert!(begun.elapsed() >= Duration::from_millis(400));
+}
+
+/// A reply that holds memory of a budget.
+async fn charged(bytes: &[u8], budget: &MemoryBudget) -> Outcome {
+    let permit = budget.acquire(bytes.len()).await;
+    match reply(bytes) {
+        Outcome::Reply(reply, _) => Outcome::Reply(reply, Some(permit)),
+        other => other,
+    }
+}
+
+async fn until_free(budget: &MemoryBudget) {
+    while budget.used() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn finished_replies_give_back_their_memory_when_the_client_hangs_up() {
+    let limits = Limits { stalled: Duration::from_millis(50), ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), MemoryBudget::new(1 << 20)).await;
+    s.script.inner.lock().unwrap().produces = vec![4];
+    s.send([(1, 8), (2, 8), (3, 8), (4, 8)]).await;
+    s.script.until_started(4).await;
+    let replies = MemoryBudget::new(1000);
+    for n in [2, 3] {
+        s.script.finish(n, charged(&[0; 400], &replies).await);
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(s.client);
+    assert!(matches!(s.ended.await.unwrap(), Closed::ByPeer | Closed::Io(_)));
+    assert_eq!(replies.used(), 0, "nobody takes them any more, though the first has not ended");
+    let mut inner = s.script.inner.lock().unwrap();
+    assert!(inner.open.remove(&1).unwrap().is_closed(), "what only reads ends too");
+    assert!(!inner.open.remove(&4).unwrap().is_closed(), "what is to be stored goes on");
+}
+
+#[tokio::test]
+async fn a_reply_that_holds_memory_has_to_be_taken_in_time() {
+    let limits = Limits { stalled: Duration::from_millis(400), taking: Duration::from_millis(500), ..LIMITS };
+    let mut s = serve_within(limits, Script::default(), MemoryBudget::new(1 << 20)).await;
+    let replies = MemoryBudget::new(64 << 20);
+    s.send([(1, 8)]).await;
+    s.script.until_started(1).await;
+    s.script.finish(1, charged(&vec![0; 64 << 20], &replies).await);
+    // It never stands still, but would take long.
+    let mut some = vec![0; 200 << 10];
+    let begun = Instant::now();
+    while !s.ended.is_finished() && begun.elapsed() < Duration::from_secs(20) {
+        let _ = s.client.read(&mut some).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(s.ended.is_finished() && matches!(s.ended.await.unwrap(), Closed::Stalled));
+    until_free(&replies).await;
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lakebed_broker::api::{self, FetchError, Fetched};
-use lakebed_broker::{Broker, MemoryPermit};
+use lakebed_broker::{Broker, MemoryBudget, MemoryPermit};
 use lakebed_record::{Partition, TopicId, TopicName};
 
-use super::{FREE_BYTES, Front};
+use super::Front;
 use crate::connection::stopping;
 use crate::errors;
+use crate::replies::{FREE_BYTES, Replies};
 use crate::wire::ErrorCode;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchResponsePartition, FetchResponseTopic};
 use crate::wire::produce::TopicRef;
@@ -41,7 +42,10 @@ pub(super) async fn answer<'a>(
         api::FetchRequest {
             partitions: asked,
             min_bytes: request.min_bytes.max(0) as usize,
-            max_bytes: wanted.min(request.max_bytes.max(0) as usize).min(MAX_BYTES).min(front.replies.total() / 2),
+            max_bytes: wanted
+                .min(request.max_bytes.max(0) as usize)
+                .min(MAX_BYTES)
+                .min(front.replies.fetch.total() / 2),
             max_wait: MAX_WAIT.min(Duration::from_millis(max_wait)),
         },
     )
@@ -76,39 +80,54 @@ type Results = Vec<Result<Fetched, FetchError>>;
 
 /// What is there, as much as there is memory for; else what comes, but little of it, since memory is not for those who
 /// wait. There is always some, at once: what readers find used up costs them throughput, and nobody waits for a client
-/// that does not take its replies.
+/// that does not take its replies. Those who wait for much share a memory of their own; without it they get less.
 async fn read(front: &Front, request: api::FetchRequest) -> (Results, Option<MemoryPermit>) {
-    let permit = match request.max_bytes > FREE_BYTES {
-        true => front.replies.acquire(request.max_bytes).now_or_never(),
-        false => None,
-    };
-    if let Some(mut permit) = permit {
-        let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
-        let results = front.broker.fetch(at_once).await;
-        let done = request.max_wait.is_zero() || results.iter().any(Result::is_err);
-        if done || len(&results) >= request.min_bytes.min(request.max_bytes) {
-            // Only what the reply really takes; a first batch may be larger than what was asked for.
+    let Replies { fetch, long_poll, .. } = &front.replies;
+    let least = request.min_bytes.min(request.max_bytes);
+    let take_to_wait = || try_take(long_poll, least.min(long_poll.total() / 2));
+    let room = |much: &Option<MemoryPermit>| much.as_ref().map_or(FREE_BYTES, MemoryPermit::bytes);
+    let much = match try_take(fetch, request.max_bytes) {
+        Some(permit) => {
+            let at_once = api::FetchRequest { max_wait: Duration::ZERO, ..request.clone() };
+            let results = front.broker.fetch(at_once).await;
             let len = len(&results);
-            permit.shrink_to(len);
-            let missing = front.replies.acquire(len - permit.bytes());
-            missing.now_or_never().into_iter().for_each(|more| permit.merge(more));
-            return (results, (len > FREE_BYTES).then_some(permit));
+            let done = request.max_wait.is_zero() || results.iter().any(Result::is_err) || len >= least;
+            let much = if done { None } else { take_to_wait() };
+            if done || len >= room(&much) {
+                return (results, keep(fetch, Some(permit), len));
+            }
+            much
         }
+        None => take_to_wait(),
+    };
+    let max_bytes = room(&much).min(request.max_bytes);
+    let results = wait(front, api::FetchRequest { max_bytes, ..request }).await;
+    let len = len(&results);
+    let budget = if much.is_some() { long_poll } else { fetch };
+    (results, keep(budget, much, len))
+}
+
+/// What is small goes without; nobody waits.
+fn try_take(budget: &MemoryBudget, bytes: usize) -> Option<MemoryPermit> {
+    if bytes > FREE_BYTES { budget.acquire(bytes).now_or_never() } else { None }
+}
+
+/// Only what the reply really takes; a first batch may be larger than what was asked for.
+fn keep(budget: &MemoryBudget, permit: Option<MemoryPermit>, len: usize) -> Option<MemoryPermit> {
+    if len <= FREE_BYTES {
+        return None;
     }
-    let little = FREE_BYTES.max(request.min_bytes).min(request.max_bytes);
-    let results = wait(front, api::FetchRequest { max_bytes: little, ..request }).await;
-    let permit = memory_for(front, &results);
-    (results, permit)
+    let Some(mut permit) = permit else { return try_take(budget, len) };
+    permit.shrink_to(len);
+    if len > permit.bytes() {
+        let missing = budget.acquire(len - permit.bytes());
+        missing.now_or_never().into_iter().for_each(|more| permit.merge(more));
+    }
+    Some(permit)
 }
 
 fn len(results: &Results) -> usize {
     results.iter().flatten().map(|fetched| fetched.records_len).sum()
-}
-
-/// What is small goes without.
-fn memory_for(front: &Front, results: &Results) -> Option<MemoryPermit> {
-    let len = len(results);
-    if len > FREE_BYTES { front.replies.acquire(len).now_or_never() } else { None }
 }
 
 /// Waits for records as long as it may, but not while the node stops.

@@ -7,6 +7,7 @@ use lakebed_broker::Broker;
 use lakebed_broker::api::{FetchError, ListedOffset, OffsetSpec};
 use lakebed_record::{TopicId, TopicName, TopicPartition};
 
+use super::Front;
 use crate::errors;
 use crate::wire::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponsePartition, ListOffsetsResponseTopic, encode_response,
@@ -24,22 +25,17 @@ const LATEST_TIERED: i64 = -5;
 
 /// Look-ups of one request that run at once.
 const AT_ONCE: usize = 64;
-/// What one look-up by time reads at once: an entry of the index ends here.
-const ENTRY_BYTES: usize = 1 << 20;
 /// What a partition takes while it is answered, and in the answer; and a topic besides its name.
 const PARTITION_BYTES: usize = 192;
 const TOPIC_BYTES: usize = 96;
 
-/// What answering a request of `size` bytes takes at most.
+/// What answering a request of `size` bytes takes at most, besides what is read.
 pub(super) fn most_bytes(request: &ListOffsetsRequest<'_>, size: usize) -> usize {
-    let partitions = || request.topics.iter().flat_map(|topic| topic.partitions.iter());
-    let by_time = partitions().filter(|p| p.timestamp >= 0 || p.timestamp == MAX_TIMESTAMP).count();
-    size + request.topics.len() * TOPIC_BYTES
-        + partitions().count() * PARTITION_BYTES
-        + by_time.min(AT_ONCE) * ENTRY_BYTES
+    let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    size + request.topics.len() * TOPIC_BYTES + partitions * PARTITION_BYTES
 }
 
-pub(super) async fn answer(broker: &Broker, request: &ListOffsetsRequest<'_>, version: i16, w: &mut Writer) {
+pub(super) async fn answer(front: &Front, request: &ListOffsetsRequest<'_>, version: i16, w: &mut Writer) {
     let mut times = HashMap::new();
     for topic in request.topics {
         for partition in topic.partitions {
@@ -48,7 +44,7 @@ pub(super) async fn answer(broker: &Broker, request: &ListOffsetsRequest<'_>, ve
     }
     let mut topics = Vec::new();
     for topic in request.topics {
-        let found = find(broker, topic.name).await;
+        let found = find(&front.broker, topic.name).await;
         // Said once of a partition that stands there several times.
         let asked = topic.partitions.iter().filter_map(|partition| {
             let times = times.remove(&(topic.name, partition.index))?;
@@ -58,7 +54,7 @@ pub(super) async fn answer(broker: &Broker, request: &ListOffsetsRequest<'_>, ve
         let asked: Vec<_> = asked.collect();
         let mut partitions = Vec::new();
         for some in asked.chunks(AT_ONCE) {
-            let listed = some.iter().map(|(partition, found)| one(broker, *found, *partition, version));
+            let listed = some.iter().map(|(partition, found)| one(front, *found, *partition, version));
             partitions.extend(join_all(listed).await);
         }
         if !partitions.is_empty() {
@@ -78,14 +74,14 @@ async fn find(broker: &Broker, name: &str) -> Result<TopicId, ErrorCode> {
 }
 
 async fn one(
-    broker: &Broker,
+    front: &Front,
     topic: Result<TopicId, ErrorCode>,
     partition: ListOffsetsPartition,
     version: i16,
 ) -> ListOffsetsResponsePartition {
     let listed = match topic {
         Ok(_) if partition.current_leader_epoch > 0 => Err(ErrorCode::UnknownLeaderEpoch),
-        Ok(topic) => list(broker, TopicPartition::new(topic, partition.index), partition.timestamp, version).await,
+        Ok(topic) => list(front, TopicPartition::new(topic, partition.index), partition.timestamp, version).await,
         Err(code) => Err(code),
     };
     let (error, ListedOffset { offset, timestamp }) = match listed {
@@ -98,30 +94,35 @@ async fn one(
 
 const NOWHERE: ListedOffset = ListedOffset { offset: -1, timestamp: -1 };
 
-async fn list(broker: &Broker, at: TopicPartition, timestamp: i64, version: i16) -> Result<ListedOffset, ErrorCode> {
+async fn list(front: &Front, at: TopicPartition, timestamp: i64, version: i16) -> Result<ListedOffset, ErrorCode> {
     let spec = match timestamp {
         LATEST => OffsetSpec::Latest,
         EARLIEST => OffsetSpec::Earliest,
         EARLIEST_LOCAL if version >= 8 => OffsetSpec::Earliest,
         LATEST_TIERED if version >= 9 => return Ok(NOWHERE),
         MAX_TIMESTAMP if version >= 7 => {
-            return latest_timestamp(broker, at).await.map_err(|e| errors::list_offsets(&e));
+            return latest_timestamp(front, at).await.map_err(|e| errors::list_offsets(&e));
         }
-        time if time >= 0 => OffsetSpec::AtTime(time),
+        time if time >= 0 => return by_time(front, at, time).await.map_err(|e| errors::list_offsets(&e)),
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
-    let listed = broker.list_offsets(at, spec).await.map_err(|e| errors::list_offsets(&e))?;
-    Ok(if timestamp >= 0 { listed } else { ListedOffset { timestamp: -1, ..listed } })
+    let listed = front.broker.list_offsets(at, spec).await.map_err(|e| errors::list_offsets(&e))?;
+    Ok(ListedOffset { timestamp: -1, ..listed })
+}
+
+async fn by_time(front: &Front, at: TopicPartition, time: i64) -> Result<ListedOffset, FetchError> {
+    let _memory = front.replies.look_up(front.shutdown.clone()).await?;
+    front.broker.list_offsets(at, OffsetSpec::AtTime(time)).await
 }
 
 /// The first record with the largest timestamp, by bisection: each question is answered with a record, which raises the
 /// lower bound to its timestamp, or with none, which halves what is left above.
-async fn latest_timestamp(broker: &Broker, at: TopicPartition) -> Result<ListedOffset, FetchError> {
-    let mut best = broker.list_offsets(at, OffsetSpec::AtTime(0)).await?;
+async fn latest_timestamp(front: &Front, at: TopicPartition) -> Result<ListedOffset, FetchError> {
+    let mut best = by_time(front, at, 0).await?;
     let mut none_from = i64::MAX;
     while best.offset >= 0 && best.timestamp < none_from - 1 {
         let time = best.timestamp + 1 + step(none_from - 1 - best.timestamp);
-        match broker.list_offsets(at, OffsetSpec::AtTime(time)).await? {
+        match by_time(front, at, time).await? {
             later if later.offset >= 0 => best = later,
             _ => none_from = time,
         }

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use lakebed_broker::api::{CreateTopicError, NewTopic, TopicInfo};
 use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::{TopicId, TopicName};
 
-use super::{FREE_BYTES, Front};
+use super::Front;
 use crate::errors;
+use crate::replies::FREE_BYTES;
 use crate::wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic, Node};
 use crate::wire::{ErrorCode, Writer};
 
@@ -28,37 +30,86 @@ enum IfMissing {
 
 type Found<'a> = (MetadataRequestTopic<'a>, Result<TopicInfo, ErrorCode>);
 
-/// With the memory that the answer was given.
-pub(super) async fn answer(front: &Front, request: &MetadataRequest<'_>, w: &mut Writer) -> Option<MemoryPermit> {
+/// With `permit` for what was expected; gives back what the answer holds.
+pub(super) async fn answer(
+    front: &Front,
+    request: &MetadataRequest<'_>,
+    mut permit: Option<MemoryPermit>,
+    w: &mut Writer,
+) -> Option<MemoryPermit> {
     let broker = &front.broker;
-    let mut expected = expected_bytes(broker, request);
-    loop {
-        let permit = front.room_for(expected).await;
-        let found = look_up(broker, request).await;
-        let all = if request.topics.is_none() { broker.topics() } else { Vec::new() };
-        let topics: Vec<_> = all.iter().map(known).chain(found.iter().map(describe)).collect();
-        let needed = topics.iter().map(|topic| kept_bytes(topic) + sent_bytes(topic)).sum::<usize>();
-        // How many partitions a topic has, only the look-up tells. Nobody waits for more while it holds some: it starts
-        // again with what it needs, and by now everything is known here.
-        if needed.min(front.replies.total()) > expected.max(FREE_BYTES) {
-            expected = needed;
-            continue;
+    let found = look_up(broker, request).await;
+    let all = if request.topics.is_none() { broker.topics() } else { Vec::new() };
+    let mut topics: Vec<_> = all.iter().map(known).chain(found.iter().map(describe)).collect();
+    let needed = topics.iter().map(|topic| kept_bytes(topic) + sent_bytes(topic)).sum();
+    let room = take_more(front, &mut permit, needed);
+    turn_away(&mut topics, room);
+    w.reserve(topics.iter().map(sent_bytes).sum());
+    let node = broker.node();
+    let node = Node { id: node.id.0, host: &node.host, port: node.port };
+    MetadataResponse { node, cluster_id: broker.cluster_id(), topics }.encode(w);
+    permit
+}
+
+/// Gives the room that there is for `needed` bytes. By now others may wait for what this holds, so it waits for nothing.
+fn take_more(front: &Front, permit: &mut Option<MemoryPermit>, needed: usize) -> usize {
+    let budget = &front.replies.other;
+    let held = permit.as_ref().map_or(0, MemoryPermit::bytes);
+    let missing = needed.min(budget.total()).saturating_sub(held);
+    if needed > FREE_BYTES
+        && missing > 0
+        && let Some(more) = budget.acquire(missing).now_or_never()
+    {
+        match permit {
+            Some(held) => held.merge(more),
+            None => *permit = Some(more),
         }
-        w.reserve(topics.iter().map(sent_bytes).sum());
-        let node = broker.node();
-        let node = Node { id: node.id.0, host: &node.host, port: node.port };
-        MetadataResponse { node, cluster_id: broker.cluster_id(), topics }.encode(w);
-        return permit;
+    }
+    match permit.as_ref().map_or(0, MemoryPermit::bytes) {
+        // With all that there is it runs alone.
+        held if held == budget.total() => usize::MAX,
+        held => held.max(FREE_BYTES),
     }
 }
 
-/// As far as the number of elements tells it.
-fn expected_bytes(broker: &Broker, request: &MetadataRequest<'_>) -> usize {
+/// Only look-ups tell how many partitions those topics have that were not known here. For what does not fit clients ask
+/// again, and then it is expected.
+fn turn_away(topics: &mut [MetadataTopic<'_>], room: usize) {
+    let partitions_of = |topic: &MetadataTopic<'_>| topic.partitions as usize * PARTITION_SENT;
+    let names: usize = topics.iter().map(|topic| kept_bytes(topic) + sent_bytes(topic) - partitions_of(topic)).sum();
+    let mut left = room.saturating_sub(names);
+    for topic in topics {
+        match left.checked_sub(partitions_of(topic)) {
+            Some(rest) => left = rest,
+            None => *topic = MetadataTopic { error: ErrorCode::LeaderNotAvailable, partitions: 0, ..topic.clone() },
+        }
+    }
+}
+
+/// As far as it is known before anything is looked up.
+pub(super) fn expected_bytes(broker: &Broker, request: &MetadataRequest<'_>) -> usize {
     let Some(asked) = request.topics else {
         let (topics, partitions) = broker.topic_totals();
         return topics * (TOPIC_KEPT + TOPIC_SENT + 2 * TopicName::MAX_LEN) + partitions * PARTITION_SENT;
     };
-    asked.iter().map(|topic| TOPIC_KEPT + TOPIC_SENT + 2 * topic.name.map_or(0, str::len)).sum()
+    let mut seen = HashSet::new();
+    let asked = asked.iter().filter(|topic| seen.insert((topic.id, topic.name)));
+    asked
+        .map(|topic| TOPIC_KEPT + TOPIC_SENT + 2 * name_bytes(&topic) + partitions(broker, &topic) * PARTITION_SENT)
+        .sum()
+}
+
+fn name_bytes(topic: &MetadataRequestTopic<'_>) -> usize {
+    topic.name.map_or(TopicName::MAX_LEN, str::len)
+}
+
+/// As this node knows it without asking.
+fn partitions(broker: &Broker, topic: &MetadataRequestTopic<'_>) -> usize {
+    let known = match topic.name {
+        Some(name) => TopicName::new(name).ok().and_then(|name| broker.find_topic(&name)),
+        None => broker.local_topic(topic.id),
+    };
+    known.map_or(0, |topic| topic.partitions as usize)
 }
 
 fn kept_bytes(topic: &MetadataTopic<'_>) -> usize {
@@ -136,5 +187,27 @@ fn describe<'a>((asked, found): &'a Found<'a>) -> MetadataTopic<'a> {
             let id = if asked.name.is_some() { TopicId::NIL } else { asked.id };
             MetadataTopic { error: *error, name: asked.name, id, partitions: 0 }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(partitions: i32) -> MetadataTopic<'static> {
+        MetadataTopic { error: ErrorCode::None, name: Some("t"), id: TopicId(1), partitions }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_to_be_asked_for_again() {
+        let mut topics = [topic(100), topic(1000), topic(100)];
+        let names = 3 * (TOPIC_KEPT + TOPIC_SENT + 2);
+        turn_away(&mut topics, names + 200 * PARTITION_SENT);
+        let answered = topics.each_ref().map(|topic| (topic.error, topic.partitions));
+        let away = (ErrorCode::LeaderNotAvailable, 0);
+        assert_eq!(answered, [(ErrorCode::None, 100), away, (ErrorCode::None, 100)]);
+        let mut alone = [topic(i32::MAX)];
+        turn_away(&mut alone, usize::MAX);
+        assert_eq!(alone[0].error, ErrorCode::None);
     }
 }

@@ -11,15 +11,14 @@ mod topics;
 use std::net::SocketAddr;
 
 use futures_util::FutureExt;
-use lakebed_broker::{Broker, MemoryBudget, MemoryPermit, Producer};
+use lakebed_broker::{Broker, MemoryPermit, Producer};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Started};
+use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Room, Started};
 use crate::metrics::KafkaMetrics;
+use crate::replies::{self, FREE_BYTES, Replies};
 use crate::wire::{ApiKey, DecodeError, ErrorCode, Request, RequestHeader, Writer, api_versions};
-
-/// A reply of so many bytes needs no permit, and one to Fetch may have as many when the memory for replies is used up.
-const FREE_BYTES: usize = 64 << 10;
 
 /// What one connection needs to have its requests answered.
 pub(crate) struct Session {
@@ -35,16 +34,8 @@ pub(crate) struct Front {
     pub broker: Broker,
     pub metrics: KafkaMetrics,
     /// What replies may take together: apart from what requests may, so that readers do not hold up producers.
-    pub replies: MemoryBudget,
+    pub replies: Replies,
     pub shutdown: watch::Receiver<bool>,
-}
-
-impl Front {
-    /// Memory for a reply and what it is made of, to be held until it is written. Replies are written or their connection
-    /// ends, so this comes to an end; nobody who waits here holds memory of this budget.
-    async fn room_for(&self, bytes: usize) -> Option<MemoryPermit> {
-        if bytes > FREE_BYTES { Some(self.replies.acquire(bytes).await) } else { None }
-    }
 }
 
 impl Session {
@@ -105,10 +96,13 @@ impl Handler for Session {
     fn start(&mut self, request: Admitted) -> Started {
         match open(&request.frame) {
             Ok((Call { api: ApiKey::Produce, .. }, _)) => self.start_produce(request),
-            Ok(_) => {
-                let answer = answer(self.front.clone(), request);
-                Started::Running { kind: Kind::Query, outcome: answer.boxed() }
-            }
+            Ok((call, body)) => match Request::decode(call.api, call.version, body) {
+                Ok(decoded) => {
+                    let (wait, kind) = (memory_wait(&self.front, &decoded, &request), kind(call.api));
+                    start_query(self.front.clone(), request, kind, wait)
+                }
+                Err(e) => Started::Refused(call.malformed(e)),
+            },
             Err(Refusal::UnknownApiVersions { correlation_id }) => {
                 let mut w = Writer::new(correlation_id, 0, false, false);
                 api_versions::encode_response(&mut w, ErrorCode::UnsupportedVersion);
@@ -127,8 +121,52 @@ impl Handler for Session {
     }
 }
 
+fn kind(api: ApiKey) -> Kind {
+    match api {
+        ApiKey::CreateTopics | ApiKey::DeleteTopics => Kind::Change,
+        _ => Kind::Query,
+    }
+}
+
+/// Memory to wait for.
+#[derive(Clone, Copy, Debug)]
+struct MemoryWait {
+    bytes: usize,
+    until: Option<Instant>,
+}
+
+/// What a request needs for its reply before it is started, if that may be large.
+fn memory_wait(front: &Front, decoded: &Request<'_>, request: &Admitted) -> Option<MemoryWait> {
+    let size = request.frame.len();
+    let deadline = |timeout_ms| topics::Deadline::of(timeout_ms, request.arrived).0;
+    let (bytes, until) = match decoded {
+        Request::ListOffsets(r) => (list_offsets::most_bytes(r, size), None),
+        Request::Metadata(r) => (metadata::expected_bytes(&front.broker, r), None),
+        Request::CreateTopics(r) => (topics::most_bytes(r.topics.len(), size), deadline(r.timeout_ms)),
+        Request::DeleteTopics(r) => (topics::most_bytes(r.topics.len(), size), deadline(r.timeout_ms)),
+        _ => return None,
+    };
+    (bytes > FREE_BYTES).then_some(MemoryWait { bytes, until })
+}
+
+fn start_query(front: Front, mut request: Admitted, kind: Kind, wait: Option<MemoryWait>) -> Started {
+    match (&request.room, wait) {
+        (Room::NotAsked, Some(MemoryWait { bytes, until })) => {
+            let in_turn = async move {
+                request.room = front.replies.in_turn(bytes, until, front.shutdown.clone()).await;
+                request
+            };
+            Started::InTurn(in_turn.boxed())
+        }
+        // What changes something has a time-out, and is answered that it is over.
+        (Room::Refused, _) if kind == Kind::Query => Started::Refused(Closed::NoRoom(replies::WAIT)),
+        _ => Started::Running { kind, outcome: answer(front, request).boxed() },
+    }
+}
+
 /// Everything but Produce: such requests of one connection may run side by side.
-async fn answer(front: Front, request: Admitted) -> Outcome {
+async fn answer(front: Front, mut request: Admitted) -> Outcome {
+    let room = std::mem::replace(&mut request.room, Room::NotAsked);
     let Ok((call, body)) = open(&request.frame) else { return Outcome::NoReply };
     let (w, permit) = match Request::decode(call.api, call.version, body) {
         Ok(Request::Fetch(r)) => {
@@ -137,12 +175,17 @@ async fn answer(front: Front, request: Admitted) -> Outcome {
             response.encode(&mut w);
             (w, permit)
         }
-        Ok(request) => answer_decoded(&front, call, request, body.len()).await,
+        Ok(decoded) => answer_decoded(&front, call, decoded, room, request.arrived).await,
         Err(e) => return Outcome::Close(call.malformed(e)),
     };
     let reply = w.finish();
     front.metrics.answered(call.api, request.frame.len(), reply.len, request.arrived.elapsed());
     front.metrics.errors(call.api, &reply.errors);
+    // What it was made of is gone.
+    let permit = permit.filter(|_| reply.len > FREE_BYTES).map(|mut permit| {
+        permit.shrink_to(reply.len);
+        permit
+    });
     Outcome::Reply(reply, permit)
 }
 
@@ -150,27 +193,26 @@ async fn answer_decoded(
     front: &Front,
     call: Call,
     request: Request<'_>,
-    size: usize,
+    room: Room,
+    arrived: Instant,
 ) -> (Writer, Option<MemoryPermit>) {
-    let (broker, mut w, mut permit) = (&front.broker, call.reply(), None);
+    let (broker, mut w) = (&front.broker, call.reply());
+    let (mut permit, refused) = match room {
+        Room::NotAsked => (None, false),
+        Room::Given(permit) => (Some(permit), false),
+        Room::Refused => (None, true),
+    };
     match request {
         Request::ApiVersions(r) => {
             tracing::debug!(name = r.client_software_name, version = r.client_software_version, "client software");
             api_versions::encode_response(&mut w, ErrorCode::None);
         }
-        Request::ListOffsets(r) => {
-            permit = front.room_for(list_offsets::most_bytes(&r, size)).await;
-            list_offsets::answer(broker, &r, call.version, &mut w).await;
-        }
-        Request::Metadata(r) => permit = metadata::answer(front, &r, &mut w).await,
-        Request::CreateTopics(r) => {
-            permit = front.room_for(topics::most_bytes(r.topics.len(), size)).await;
-            topics::create(broker, &r, &mut w).await;
-        }
-        Request::DeleteTopics(r) => {
-            permit = front.room_for(topics::most_bytes(r.topics.len(), size)).await;
-            topics::delete(broker, &r, &mut w).await;
-        }
+        Request::ListOffsets(r) => list_offsets::answer(front, &r, call.version, &mut w).await,
+        Request::Metadata(r) => permit = metadata::answer(front, &r, permit, &mut w).await,
+        Request::CreateTopics(r) if refused => topics::create_none(&r, &mut w),
+        Request::CreateTopics(r) => topics::create(broker, &r, arrived, &mut w).await,
+        Request::DeleteTopics(r) if refused => topics::delete_none(&r, &mut w),
+        Request::DeleteTopics(r) => topics::delete(broker, &r, arrived, &mut w).await,
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
         Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
         Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
@@ -184,3 +226,6 @@ impl Admitted {
         self.looked_up == LookedUp::NotYet
     }
 }
+
+#[cfg(test)]
+mod tests;

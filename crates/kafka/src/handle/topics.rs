@@ -1,6 +1,6 @@
 //! CreateTopics and DeleteTopics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -41,12 +41,12 @@ pub(super) fn most_bytes(topics: usize, size: usize) -> usize {
 
 /// Until when a request waits; none if it does not say.
 #[derive(Clone, Copy)]
-struct Deadline(Option<Instant>);
+pub(super) struct Deadline(pub Option<Instant>);
 
 impl Deadline {
-    fn of(timeout_ms: i32) -> Self {
+    pub fn of(timeout_ms: i32, arrived: Instant) -> Self {
         let timeout = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0);
-        Self(timeout.map(|ms| Instant::now() + Duration::from_millis(ms)))
+        Self(timeout.map(|ms| arrived + Duration::from_millis(ms)))
     }
 
     /// What was begun goes on: giving up only means not to wait for it. After the deadline nothing is begun.
@@ -59,8 +59,18 @@ impl Deadline {
     }
 }
 
-pub(super) async fn create(broker: &Broker, request: &CreateTopicsRequest<'_>, w: &mut Writer) {
-    let deadline = Deadline::of(request.timeout_ms);
+/// Nothing is begun of a request for whose answer there was no memory in time: what says so takes little.
+const NOT_BEGUN: Refused = Refused { code: ErrorCode::RequestTimedOut, message: None };
+
+pub(super) fn create_none(request: &CreateTopicsRequest<'_>, w: &mut Writer) {
+    let mut seen = HashSet::new();
+    let asked = request.topics.iter().filter(|topic| seen.insert(topic.name));
+    let none: Vec<_> = asked.map(|topic| describe(&topic, Err(NOT_BEGUN), request.validate_only)).collect();
+    create_topics::encode_response(w, &none);
+}
+
+pub(super) async fn create(broker: &Broker, request: &CreateTopicsRequest<'_>, arrived: Instant, w: &mut Writer) {
+    let deadline = Deadline::of(request.timeout_ms, arrived);
     let mut times = HashMap::new();
     for topic in request.topics {
         *times.entry(topic.name).or_insert(0u32) += 1;
@@ -179,8 +189,15 @@ fn settings(config: &TopicConfig, asked: &CreatableTopic<'_>) -> Vec<TopicSettin
     ]
 }
 
-pub(super) async fn delete(broker: &Broker, request: &DeleteTopicsRequest<'_>, w: &mut Writer) {
-    let deadline = Deadline::of(request.timeout_ms);
+pub(super) fn delete_none(request: &DeleteTopicsRequest<'_>, w: &mut Writer) {
+    let mut seen = HashSet::new();
+    let asked = request.topics.iter().filter(|topic| seen.insert((topic.name, topic.id)));
+    let none: Vec<_> = asked.map(|topic| answer(&topic, &Err(NOT_BEGUN), Err(NOT_BEGUN))).collect();
+    delete_topics::encode_response(w, &none);
+}
+
+pub(super) async fn delete(broker: &Broker, request: &DeleteTopicsRequest<'_>, arrived: Instant, w: &mut Writer) {
+    let deadline = Deadline::of(request.timeout_ms, arrived);
     let mut times = HashMap::new();
     for topic in request.topics {
         *times.entry((topic.name, topic.id)).or_insert(0u32) += 1;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::client::{Client, batch, batch_at, node, node_with};
 use crate::produce::{to, topic};
 
-fn from(topic: &str, offset: i64) -> FetchRequest {
+pub fn from(topic: &str, offset: i64) -> FetchRequest {
     let partition = FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
     let topic = FetchTopic::default().with_topic(TopicName(topic.to_owned().into())).with_partitions(vec![partition]);
     FetchRequest::default().with_min_bytes(1).with_topics(vec![topic])

@@ -2,6 +2,7 @@
 
 mod client;
 mod data;
+mod memory;
 mod produce;
 mod protocol;
 mod topics;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, node, node_on, node_with};
 
-fn named(name: &str) -> MetadataRequestTopic {
+pub fn named(name: &str) -> MetadataRequestTopic {
     MetadataRequestTopic::default().with_name(Some(TopicName(name.to_owned().into())))
 }
 
@@ -31,12 +31,12 @@ async fn metadata(client: &mut Client, version: i16, topics: Option<Vec<Metadata
     client.ask(version, &MetadataRequest::default().with_topics(topics)).await
 }
 
-fn new(name: &str) -> CreatableTopic {
+pub fn new(name: &str) -> CreatableTopic {
     let name = TopicName(name.to_owned().into());
     CreatableTopic::default().with_name(name).with_num_partitions(-1).with_replication_factor(-1)
 }
 
-async fn create(client: &mut Client, version: i16, topic: CreatableTopic) -> CreatableTopicResult {
+pub async fn create(client: &mut Client, version: i16, topic: CreatableTopic) -> CreatableTopicResult {
     let mut answer = client.ask(version, &CreateTopicsRequest::default().with_topics(vec![topic])).await;
     answer.topics.remove(0)
 }
