@@ -115,6 +115,12 @@ struct Sampled {
     void_slots: Gauge,
     snapshots: Gauge,
     fenced: Gauge,
+    overtaken: Gauge,
+    log_floor: Gauge,
+    cleaning_rounds: Gauge,
+    cleaning_failures: Gauge,
+    cleaned_slots: Gauge,
+    cleaned_snapshot_objects: Gauge,
     oldest_pending_seconds: Gauge<f64, AtomicU64>,
     commit_p50_seconds: Gauge<f64, AtomicU64>,
 }
@@ -238,8 +244,8 @@ impl Metrics {
 impl Sampled {
     fn register(&self, registry: &mut Registry) {
         let gauges = [
-            ("memory_used_bytes", "Bytes of the budget in use by requests and replies", &self.memory_used),
-            ("memory_budget_bytes", "Budget for requests and replies", &self.memory_budget),
+            ("memory_used_bytes", "Bytes of the budget in use by requests", &self.memory_used),
+            ("memory_budget_bytes", "Budget for requests", &self.memory_budget),
             ("produce_pending_bytes", "Bytes of record batches that wait for a flush", &self.pending_bytes),
             ("ring_bytes", "Bytes of recent objects in memory", &self.ring_bytes),
             ("cache_bytes", "Bytes of cached blocks", &self.cache_bytes),
@@ -252,6 +258,12 @@ impl Sampled {
             ("void_slots", "Slots whose stored length is wrong", &self.void_slots),
             ("snapshots", "Snapshots that this node wrote", &self.snapshots),
             ("fenced", "Times this node was fenced", &self.fenced),
+            ("overtaken", "Times the log floor passed this node", &self.overtaken),
+            ("log_floor", "Slots below it may be gone", &self.log_floor),
+            ("cleaning_rounds", "Rounds of cleaning that this node began", &self.cleaning_rounds),
+            ("cleaning_failures", "Rounds that the store cut short", &self.cleaning_failures),
+            ("cleaned_slots", "Slots that this node deleted", &self.cleaned_slots),
+            ("cleaned_snapshot_objects", "Snapshot parts and indexes that it deleted", &self.cleaned_snapshot_objects),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
@@ -281,6 +293,12 @@ impl Sampled {
             (&self.void_slots, log.counters.void_slots),
             (&self.snapshots, log.snapshots_written),
             (&self.fenced, log.fenced),
+            (&self.overtaken, log.overtaken),
+            (&self.log_floor, log.cleaning.floor.0),
+            (&self.cleaning_rounds, log.cleaning.rounds),
+            (&self.cleaning_failures, log.cleaning.failures),
+            (&self.cleaned_slots, log.cleaning.slots_deleted),
+            (&self.cleaned_snapshot_objects, log.cleaning.snapshot_objects_deleted),
         ];
         for (gauge, value) in values {
             gauge.set(value as i64);

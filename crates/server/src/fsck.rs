@@ -9,6 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use lakebed_manifest::fsck::{self, Finding, Inventory, Parts};
 use lakebed_manifest::{Entry, SnapshotError, State, examine};
 use lakebed_record::batch::{batches, crc_matches};
+use lakebed_record::entries::IndexPage;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::{DataObject, TopicPartition};
 use lakebed_store::env::Env;
@@ -18,6 +19,9 @@ use crate::cli::{FsckArgs, StoreProfile};
 use crate::output::say;
 use crate::{config, open};
 
+/// What stands in the index pages of each partition.
+type Pages = Vec<(TopicPartition, Vec<Entry>)>;
+
 /// Requests at once.
 const PARALLEL: usize = 16;
 
@@ -26,9 +30,9 @@ pub async fn fsck(args: FsckArgs) -> Result<()> {
     let at = config::store_or_default(args.store)?;
     let store = open::store(&at, StoreProfile::None, &env).await?;
     let check = Check { store, env };
-    let (cluster, mut findings) = check.compare().await?;
+    let (cluster, pages, mut findings) = check.compare().await?;
     if args.read {
-        findings.extend(check.read(&cluster.state).await?);
+        findings.extend(check.read(&cluster.state, &pages).await?);
     }
     for finding in &findings {
         say(format_args!("{finding}"));
@@ -61,11 +65,13 @@ struct Check {
 }
 
 impl Check {
-    async fn compare(&self) -> Result<(examine::Cluster, Vec<Finding>)> {
+    async fn compare(&self) -> Result<(examine::Cluster, Pages, Vec<Finding>)> {
         let inventory = self.list().await?;
         let cluster = examine::cluster(self.store.as_ref(), &self.env).await?;
         let (parts, unreadable) = self.parts(&cluster).await?;
-        let mut findings = fsck::check(&inventory, &cluster.current, &parts, &cluster.state, &[]);
+        let (pages, unreadable_pages) = self.pages(&cluster.state).await;
+        let mut findings = fsck::check(&inventory, &cluster.current, &parts, &cluster.state, &pages);
+        findings.extend(unreadable_pages);
         findings.extend(unreadable);
         let mut confirmed = Vec::new();
         for finding in findings {
@@ -76,7 +82,7 @@ impl Check {
             }
             confirmed.push(finding);
         }
-        Ok((cluster, confirmed))
+        Ok((cluster, pages, confirmed))
     }
 
     async fn list(&self) -> Result<Inventory> {
@@ -115,9 +121,33 @@ impl Check {
         }
     }
 
+    /// The entries that stand in index pages; a page that is missing is found as an object that is.
+    async fn pages(&self, state: &State) -> (Pages, Vec<Finding>) {
+        let named =
+            state.partitions().flat_map(|(tp, p)| p.pages().iter().map(move |page| (tp, keys::segment(&page.name))));
+        let mut reads = stream::iter(named)
+            .map(|(tp, key)| async move { (tp, self.store.get(&key, None).await.value, key) })
+            .buffered(PARALLEL);
+        let (mut pages, mut unreadable) = (Pages::new(), Vec::new());
+        while let Some((tp, object, key)) = reads.next().await {
+            match object {
+                Ok(object) => match IndexPage::decode(&object.bytes) {
+                    Ok(page) => pages.push((tp, Entry::of_page(&page))),
+                    Err(error) => unreadable.push(Finding::Corrupt { key, why: error.to_string() }),
+                },
+                Err(ReadError::NotFound) => {}
+                Err(ReadError::Fault(fault)) => {
+                    unreadable.push(Finding::Corrupt { key, why: format!("cannot be read: {fault}") });
+                }
+            }
+        }
+        (pages, unreadable)
+    }
+
     /// Reads every batch that an entry names.
-    async fn read(&self, state: &State) -> Result<Vec<Finding>> {
-        let all = state.partitions().flat_map(|(tp, p)| p.entries().map(move |e| (tp, *e)));
+    async fn read(&self, state: &State, pages: &Pages) -> Result<Vec<Finding>> {
+        let sealed = pages.iter().flat_map(|(tp, entries)| entries.iter().map(move |e| (*tp, *e)));
+        let all = state.partitions().flat_map(|(tp, p)| p.entries().map(move |e| (tp, *e))).chain(sealed);
         let mut reads = stream::iter(all).map(|(tp, entry)| self.read_entry(tp, entry)).buffered(PARALLEL);
         let (mut findings, mut told) = (Vec::new(), BTreeSet::new());
         while let Some(found) = reads.next().await {

@@ -139,21 +139,9 @@ impl Pages {
 
 fn decode(lacking: &Lacking, bytes: &[u8]) -> Result<Arc<[Entry]>, FormatError> {
     let page = IndexPage::decode(bytes)?;
-    let mut base_offset = page.base_offset;
-    let entries = page.entries.iter().map(|(place, max_timestamp)| {
-        let entry = Entry {
-            base_offset,
-            offsets: place.offsets,
-            object: place.object,
-            start: place.start,
-            len: place.len,
-            max_timestamp: *max_timestamp,
-        };
-        base_offset = entry.end_offset();
-        entry
-    });
-    let entries: Arc<[Entry]> = entries.collect();
-    if (page.partition, page.base_offset, base_offset) != (lacking.partition, lacking.base_offset, lacking.end_offset) {
+    let entries: Arc<[Entry]> = Entry::of_page(&page).into();
+    let end_offset = entries.last().map_or(page.base_offset, Entry::end_offset);
+    if (page.partition, page.base_offset, end_offset) != (lacking.partition, lacking.base_offset, lacking.end_offset) {
         return Err(FormatError::Body("the page is another one than the state names".into()));
     }
     Ok(entries)

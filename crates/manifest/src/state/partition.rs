@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lakebed_record::entries::{IndexPage, Place};
 use lakebed_record::ops::{BatchOutcome, ProducerMeta};
 use lakebed_record::{DataObject, LogTime, SegmentName};
 
@@ -23,6 +24,18 @@ pub struct Entry {
 impl Entry {
     pub fn end_offset(&self) -> i64 {
         self.base_offset + self.offsets as i64
+    }
+
+    /// The entries that an index page holds.
+    pub fn of_page(page: &IndexPage) -> Vec<Entry> {
+        let mut base_offset = page.base_offset;
+        let entries = page.entries.iter().map(|(place, max_timestamp)| {
+            let Place { offsets, object, start, len } = *place;
+            let entry = Entry { base_offset, offsets, object, start, len, max_timestamp: *max_timestamp };
+            base_offset = entry.end_offset();
+            entry
+        });
+        entries.collect()
     }
 }
 

@@ -190,7 +190,9 @@ impl Client {
                 history.fetched(tp, offset, fetched.high_watermark, &batches);
                 let enough = request.min_bytes.min(request.max_bytes);
                 let alone = request.partitions.len() == 1 && enough <= wanted.max_bytes;
-                if alone && taken.known && !request.max_wait.is_zero() {
+                // An index page has to be read before it is known how much there is, and then the end is another one.
+                let at_once = !self.world.plan.background;
+                if alone && at_once && taken.known && !request.max_wait.is_zero() {
                     let poll = Polled { process: live.process(), tp, offset, begun: taken.begun, enough };
                     history.check_woken(&poll, fetched.high_watermark);
                 }
