@@ -24,8 +24,8 @@ class Stores:
         return done.stdout.splitlines()[-1]
 
 
-def FileStores(folder, name):
-    return Stores(folder, f"file-{name}", f"file://{folder}/{name}")
+def FileStores(folder, name, args=()):
+    return Stores(folder, f"file-{name}", f"file://{folder}/{name}", args=args)
 
 
 def MemoryStores(folder):
@@ -52,8 +52,8 @@ class LocalStack:
         return host, int(port)
 
     @classmethod
-    def bucket(cls, folder, name, env=None):
-        return Stores(folder, f"s3-{name}", f"s3://lakebed/{name}", {**cls.up(folder), **(env or {})})
+    def bucket(cls, folder, name, env=None, args=()):
+        return Stores(folder, f"s3-{name}", f"s3://lakebed/{name}", {**cls.up(folder), **(env or {})}, args)
 
     @classmethod
     def down(cls):

@@ -27,12 +27,24 @@ SECONDS = float(os.environ.get("LAKEBED_FAILURES_SECONDS", "30"))
 SEED = int(os.environ.get("LAKEBED_FAILURES_SEED", "0")) or random.randrange(1 << 32)
 
 
-def kill_loop(store, settings, seconds=SECONDS):
+CLEANING = ("--cleaning", "--time-scale", "1000")
+
+
+def cleans(node):
+    """What `--cleaning` with hurried clocks has done by the end: entries merged, segments deleted."""
+    until = time.monotonic() + 60
+    while not (merged := node.metric("lakebed_merges_total")) or not (gone := node.metric("lakebed_deleted_objects_total")):
+        assert time.monotonic() < until, "nothing was merged and deleted: the case means nothing"
+        time.sleep(0.5)
+    return f"; last node: {merged:.0f} merges, {gone:.0f} segments deleted, floor {node.metric('lakebed_log_floor'):.0f}"
+
+
+def kill_loop(store, settings, seconds=SECONDS, then=lambda node: "", padding=0):
     """kill -9 and start again, in a loop, under load."""
     dice, node = random.Random(SEED), store.node()
     with node:
         create(node.bootstrap, "load")
-        producing, reading = Producing("p", node.bootstrap, "load", settings), Reading(node.bootstrap, "load")
+        producing, reading = Producing("p", node.bootstrap, "load", settings, padding=padding), Reading(node.bootstrap, "load")
         producing.start()
         reading.start()
         kills, until = 0, time.monotonic() + seconds
@@ -42,8 +54,9 @@ def kill_loop(store, settings, seconds=SECONDS):
             time.sleep(dice.choice([0, 0, 0.3]))
             node.start()
             kills += 1
-        ledger, final = producing.finish(), read_all(node.bootstrap, "load")
-        said = compare(ledger, final)
+        ledger, done = producing.finish(), then(node)
+        final = read_all(node.bootstrap, "load")
+        said = compare(ledger, final) + done
         seen = reading.finish()
         saw_the_truth(seen, final)
         node.stop()
@@ -133,6 +146,8 @@ def main(names):
             "kill-file-idempotent": lambda: kill_loop(FileStores(folder, "ki"), IDEMPOTENT),
             "kill-s3-plain": lambda: kill_loop(LocalStack.bucket(folder, "kp"), PLAIN),
             "kill-s3-idempotent": lambda: kill_loop(LocalStack.bucket(folder, "ki"), IDEMPOTENT),
+            "kill-cleaning-file": lambda: kill_loop(FileStores(folder, "kc", CLEANING), IDEMPOTENT, then=cleans, padding=2000),
+            "kill-cleaning-s3": lambda: kill_loop(LocalStack.bucket(folder, "kc", args=CLEANING), IDEMPOTENT, then=cleans, padding=2000),
             "two-nodes-file": lambda: two_nodes(FileStores(folder, "two")),
             "two-nodes-s3": lambda: two_nodes(LocalStack.bucket(folder, "two")),
             "flaky-s3": lambda: flaky_store(folder),
