@@ -3,12 +3,13 @@
 //!
 //! A finding of kind [`Finding::Missing`] is to be confirmed by asking for the object: it may be younger than the list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use lakebed_record::keys::{self, Key, Name};
 use lakebed_record::{DataObject, Slot, TopicPartition};
 
+use crate::clean::plan::{self, StandingFloor};
 use crate::control::Current;
 use crate::state::{Entry, PartitionState, State};
 
@@ -171,11 +172,8 @@ fn gaps(tp: TopicPartition, partition: &PartitionState, findings: &mut Vec<Findi
 
 /// What nothing needs, judged as a collector would.
 fn left_over(inventory: &Inventory, current: &Current, parts: &Parts, state: &State, findings: &mut Vec<Finding>) {
-    let newest = current.snapshots.first().map_or(0, |s| s.slot);
-    let named = |key: &Key| {
-        let index = current.snapshots.iter().any(|s| s.index == key.as_str());
-        index || parts.iter().any(|(_, parts)| parts.contains(key))
-    };
+    let floor = StandingFloor::of(current);
+    let named: BTreeSet<Key> = parts.iter().flat_map(|(_, parts)| parts).cloned().collect();
     for (key, len) in inventory {
         let orphan = match keys::parse(key) {
             None => {
@@ -183,8 +181,8 @@ fn left_over(inventory: &Inventory, current: &Current, parts: &Parts, state: &St
                 continue;
             }
             Some(Name::Format | Name::Current) => false,
-            Some(Name::Log(slot)) => slot.0 < current.log_floor,
-            Some(Name::Snapshot(slot)) => slot.0 < newest && !named(key),
+            Some(Name::Log(_)) => floor.permits(key),
+            Some(Name::Snapshot(_)) => plan::snapshot_garbage(current, &named, key),
             Some(Name::Segment(name)) => state.is_orphan(&name),
             Some(Name::Probe) => true,
         };

@@ -6,7 +6,7 @@
 //! may make some anew; a list finds them. Nothing but garbage is ever found by a list.
 
 pub mod expire;
-mod plan;
+pub(crate) mod plan;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
