@@ -1,6 +1,8 @@
 //! Golden fixtures: what this version persists, byte for byte. A file under `testdata/golden/v1` is never edited: a later version
 //! gets a folder of its own and still reads these. `LAKEBED_GOLDEN=1` writes the files that are missing.
 
+mod groups;
+
 use std::path::Path;
 
 use bytes::Bytes;

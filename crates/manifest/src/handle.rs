@@ -147,6 +147,8 @@ enum Request {
 struct Shared {
     state: RwLock<State>,
     status: Mutex<Status>,
+    hearing: Mutex<task::Hearing>,
+    env: Env,
     incarnation: Mutex<(Incarnation, BrokerId)>,
     cluster_id: String,
     followers: AtomicUsize,
@@ -187,6 +189,8 @@ impl Manifest {
                 cleaning: CleaningStatus { floor: loaded.floor, ..CleaningStatus::default() },
                 ..Status::default()
             }),
+            hearing: Mutex::default(),
+            env: env.clone(),
             incarnation: Mutex::new((Incarnation(0), BrokerId(0))),
             cluster_id: loaded.cluster_id,
             followers: AtomicUsize::new(0),
@@ -256,6 +260,19 @@ impl Manifest {
 
     pub fn broker_id(&self) -> BrokerId {
         self.shared.incarnation.lock().1
+    }
+
+    /// For how long no group of this incarnation has been applied here, by this process's monotonic time; `None` if it is not registered or
+    /// down. An owner of consumer groups asks it of itself.
+    pub fn heard(&self, incarnation: Incarnation) -> Option<Duration> {
+        self.shared.hearing.lock().heard(incarnation, self.shared.env.clock.monotonic())
+    }
+
+    /// For how long this incarnation has provably committed nothing, the store having served this node all that time: what a
+    /// challenger of a consumer group's owner asks. `None` if it is not registered or down. It grows only while this node probes: while
+    /// a [`FollowGuard`] lives, or it commits.
+    pub fn silent(&self, incarnation: Incarnation) -> Option<Duration> {
+        self.shared.hearing.lock().silent(incarnation, self.shared.env.clock.monotonic())
     }
 
     pub fn cluster_id(&self) -> &str {

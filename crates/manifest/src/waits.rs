@@ -17,6 +17,8 @@ pub struct Waits {
     pub window_ms: i64,
     /// Producer states may go after this long without an append.
     pub producer_expiry_ms: i64,
+    /// Offsets of a consumer group without members are kept for this long (Kafka's `offsets.retention.minutes`).
+    pub offset_retention_ms: i64,
     /// An incarnation without groups for this long may be signed off by any node.
     pub node_silence_ms: i64,
     /// How far log time may lie behind the store's clock before a node ticks.
@@ -54,6 +56,7 @@ impl Waits {
             scale,
             window_ms: ms(10 * MINUTE, 10 * SECOND),
             producer_expiry_ms: ms(24 * HOUR, 60 * SECOND),
+            offset_retention_ms: ms(7 * 24 * HOUR, 60 * SECOND),
             node_silence_ms: ms(24 * HOUR, 60 * SECOND),
             stale_ms: ms(MINUTE, 2 * SECOND),
             slot_age_ms: ms(24 * HOUR, 60 * SECOND),

@@ -6,10 +6,12 @@ pub mod batch;
 pub mod crc;
 pub mod entries;
 pub mod envelope;
+pub mod groups;
 pub mod ids;
 pub mod keys;
 pub mod ops;
 pub mod segment;
 
 pub use envelope::FEATURE_LEVEL;
+pub use groups::*;
 pub use ids::*;

@@ -3,7 +3,13 @@
 //! A commit is an [`envelope`](crate::envelope) of kind `Commit`: the body is a [`CommitBody`], the payload the inlined
 //! record bytes of its append ops. New ops and fields are gated by the feature level in the state.
 
+mod groups;
+mod topics;
+
 use prost::{Message, Oneof};
+
+pub use groups::*;
+pub use topics::*;
 
 /// Body of the object at `log/<shard>/<slot>`.
 #[derive(Clone, PartialEq, Message)]
@@ -57,7 +63,7 @@ pub struct Group {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Op {
-    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "OpKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub kind: Option<OpKind>,
 }
 
@@ -89,6 +95,24 @@ pub enum OpKind {
     Truncate(Truncate),
     #[prost(message, tag = "13")]
     ObjectsDeleted(ObjectsDeleted),
+    #[prost(message, tag = "14")]
+    ClaimGroup(ClaimGroup),
+    #[prost(message, tag = "15")]
+    WriteGroup(WriteGroup),
+    #[prost(message, tag = "16")]
+    CommitOffsets(CommitOffsets),
+    #[prost(message, tag = "17")]
+    DeleteOffsets(DeleteOffsets),
+    #[prost(message, tag = "18")]
+    DeleteGroup(DeleteGroup),
+    #[prost(message, tag = "19")]
+    ExpireOffsets(ExpireOffsets),
+    #[prost(message, tag = "20")]
+    AlterTopicConfigs(AlterTopicConfigs),
+    #[prost(message, tag = "21")]
+    CreatePartitions(CreatePartitions),
+    #[prost(message, tag = "22")]
+    SetConfigs(SetConfigs),
 }
 
 impl From<OpKind> for Op {
@@ -385,7 +409,8 @@ pub enum GroupOutcome {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpOutcome {
-    /// node down, tombstones, feature level, expiry, entries moved or sealed, objects deleted: done, as far as it applied.
+    /// node down, tombstones, feature level, expiry, entries moved or sealed, objects deleted, consumer group written or deleted,
+    /// its offsets deleted, configs set: done, as far as it applied.
     Done,
     NodeUp {
         broker_id: crate::BrokerId,
@@ -412,6 +437,30 @@ pub enum OpOutcome {
     OffsetOutOfRange,
     /// For each partition of the op, for each of its batches.
     Appended(Vec<Vec<BatchOutcome>>),
+    PartitionsCreated,
+    /// Not as many as the op expects, but these.
+    PartitionsNow {
+        partitions: u32,
+    },
+    GroupClaimed {
+        epoch: u64,
+    },
+    /// Another claim stands than the op names; none: there is no such group.
+    ClaimRefused {
+        present: Option<crate::GroupClaim>,
+    },
+    /// The consumer group's claim is another one, or there is no such group.
+    NotOwner,
+    /// The consumer group has this generation.
+    IllegalGeneration {
+        generation: i32,
+    },
+    /// The consumer group has members.
+    NonEmpty,
+    /// For each topic of the op, for each of its offsets.
+    OffsetsCommitted(Vec<Vec<CommitOutcome>>),
+    /// All that the state keeps of this kind (consumer groups, configs) is taken.
+    OutOfSpace,
     /// The op is not known at the state's feature level or is malformed; every node refuses it alike.
     Refused,
 }

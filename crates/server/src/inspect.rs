@@ -7,7 +7,7 @@ use lakebed_manifest::{Commit, SlotContent, examine};
 use lakebed_record::batch::{BatchHeader, crc_matches, split_first};
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::keys::{self, Key, Name};
-use lakebed_record::ops::{OpKind, Place};
+use lakebed_record::ops::{ConfigChange, ConfigScope, GroupRef, OpKind, Place};
 use lakebed_record::{Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::Store;
 use lakebed_store::env::Env;
@@ -59,6 +59,10 @@ impl Reader {
         say(format_args!("entries          {}", state.entry_count()));
         say(format_args!("inline slots     {}, the first {first_inline}", state.inline_slot_count()));
         say(format_args!("to be deleted    {}", state.pending_deletes().count()));
+        let groups = state.group_totals();
+        say(format_args!("consumer groups  {}, {} of them without members", groups.groups, groups.empty));
+        say(format_args!("group offsets    {}, with the groups about {} bytes", groups.offsets, groups.bytes));
+        say(format_args!("configs          of {} beside topics", state.config_resources().count()));
         for (incarnation, node) in state.nodes() {
             let down = node.down_at.map_or(String::new(), |at| format!(", down since {at} ms"));
             let (id, seen) = (node.broker_id, node.last_seen);
@@ -233,7 +237,56 @@ fn describe(op: Option<&OpKind>) -> String {
         }
         Some(OpKind::Truncate(op)) => format!("truncate {}-{} to {}", topic(&op.topic_id), op.partition, op.log_start),
         Some(OpKind::ObjectsDeleted(op)) => format!("{} objects deleted", op.segments.len()),
+        Some(OpKind::ClaimGroup(op)) => format!("claim group {} from epoch {}", group(op.group.as_ref()), op.replaces),
+        Some(OpKind::WriteGroup(op)) => format!(
+            "write group {} epoch {} generation {} to {}, {} members",
+            group(op.group.as_ref()),
+            op.epoch,
+            op.from_generation,
+            op.generation,
+            op.members
+        ),
+        Some(OpKind::CommitOffsets(op)) => {
+            let offsets: usize = op.topics.iter().map(|t| t.offsets.len()).sum();
+            let generation = op.generation.map_or(String::new(), |g| format!(" generation {g}"));
+            format!("commit {offsets} offsets of group {} epoch {}{generation}", group(op.group.as_ref()), op.epoch)
+        }
+        Some(OpKind::DeleteOffsets(op)) => {
+            let offsets: usize = op.topics.iter().map(|t| t.partitions.len()).sum();
+            format!("delete {offsets} offsets of group {} epoch {}", group(op.group.as_ref()), op.epoch)
+        }
+        Some(OpKind::DeleteGroup(op)) => format!("delete group {} epoch {}", group(op.group.as_ref()), op.epoch),
+        Some(OpKind::ExpireOffsets(op)) => {
+            let offsets: usize = op.groups.iter().flat_map(|g| &g.topics).map(|t| t.partitions.len()).sum();
+            format!("expire {offsets} offsets of {} groups", op.groups.len())
+        }
+        Some(OpKind::AlterTopicConfigs(op)) => {
+            format!("topic {}: {}", topic(&op.topic_id), describe_change(op.change.as_ref()))
+        }
+        Some(OpKind::CreatePartitions(op)) => {
+            format!("topic {}: partitions {} to {}", topic(&op.topic_id), op.expected_now, op.count)
+        }
+        Some(OpKind::SetConfigs(op)) => {
+            let of = match ConfigScope::try_from(op.scope) {
+                Ok(ConfigScope::Cluster) => "cluster".to_owned(),
+                Ok(ConfigScope::Group) => format!("group {}/{}", op.namespace, op.name),
+                Err(_) => "something of a newer build".to_owned(),
+            };
+            format!("{of}: {}", describe_change(op.change.as_ref()))
+        }
     }
+}
+
+fn group(group: Option<&GroupRef>) -> String {
+    group.map_or("without a name".to_owned(), |g| format!("{}/{}", g.namespace, g.id))
+}
+
+/// Values may be secrets.
+fn describe_change(change: Option<&ConfigChange>) -> String {
+    let Some(change) = change else { return "no change of configs".into() };
+    let names = change.set.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+    let replaced = if change.replace { "all configs replaced, " } else { "" };
+    format!("{replaced}set [{names}], deleted [{}]", change.delete.join(", "))
 }
 
 fn describe_batch(header: &BatchHeader, bytes: &[u8]) -> String {

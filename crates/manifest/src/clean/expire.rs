@@ -1,4 +1,7 @@
-//! What has expired and goes by an op: incarnations that fell silent, tombstones, producer states. Apply checks each again.
+//! What has expired and goes by an op: incarnations that fell silent, tombstones, producer states, committed offsets and consumer
+//! groups. Apply checks each again.
+
+mod groups;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +29,7 @@ pub async fn plan(state: &State, me: Incarnation) -> Vec<OpKind> {
     if !ids.is_empty() {
         ops.push(OpKind::ExpireProducers(ExpireProducers { producer_ids: ids.into_iter().collect() }));
     }
+    ops.extend(groups::plan(state).await);
     ops
 }
 

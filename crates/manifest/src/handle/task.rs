@@ -1,6 +1,7 @@
 //! The task that owns the core: carries out its actions, feeds it answers, keeps the shared state and status.
 
 mod duties;
+mod hearing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ enum Done {
 
 /// What was done, and what the reply says of the store's clock.
 type Finished = (Done, Option<Dated>);
+
+pub(super) use hearing::Hearing;
 
 pub(super) struct Task {
     store: Arc<dyn Store>,
@@ -267,6 +270,9 @@ impl Task {
     fn act(&mut self, action: Action) {
         let sent = Moment::now(self.env.clock.as_ref());
         let (store, env) = (self.store.clone(), self.env.clone());
+        if let Action::Put { op, .. } | Action::Get { op, .. } = &action {
+            self.shared.hearing.lock().sent(*op, sent.monotonic);
+        }
         match action {
             Action::Put { slot, body, op } => self.running.push(Box::pin(async move {
                 let reply = store.create(&keys::log(slot), &body).await;
@@ -379,6 +385,7 @@ impl Task {
         }
         self.running.clear();
         self.verifying = false;
+        self.shared.hearing.lock().begin_again();
         self.core = new_core(self.store.as_ref(), &self.env, &self.config, &self.shared.state.read(), evidence);
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
         self.progress = Some(Progress::default());
@@ -469,6 +476,11 @@ impl Task {
     fn publish(&self, now: Duration) {
         let (applied, log_time) = {
             let state = self.shared.state.read();
+            let mut hearing = self.shared.hearing.lock();
+            if state.slot() != self.shared.status.lock().applied {
+                hearing.observe(&state, now);
+            }
+            hearing.proved(self.core.caught_up());
             (state.slot(), state.log_time())
         };
         let mut status = self.shared.status.lock();

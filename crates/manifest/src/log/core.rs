@@ -176,6 +176,8 @@ pub struct Core {
     ops: u64,
     barriers: Vec<(u64, u64)>,
     next_barrier: u64,
+    /// The last operation that showed, when it was sent, all that had been committed by then to be applied here.
+    caught_up: u64,
     /// Slots that own PUTs created, and when those were sent, until they have applied.
     created: BTreeMap<Slot, u64>,
     following: bool,
@@ -216,6 +218,7 @@ impl Core {
             ops: 0,
             barriers: Vec::new(),
             next_barrier: 1,
+            caught_up: 0,
             created: BTreeMap::new(),
             following: false,
             last_probe: now,
@@ -310,7 +313,14 @@ impl Core {
         self.foreign.insert(slot, Foreign { content, body: None });
     }
 
+    /// The last operation that proved that this node, when it was sent, lagged behind nothing; operations are numbered as they are
+    /// sent, and 0 is none.
+    pub fn caught_up(&self) -> u64 {
+        self.caught_up
+    }
+
     fn pass_barriers(&mut self, op: u64) {
+        self.caught_up = self.caught_up.max(op);
         let actions = &mut self.actions;
         self.barriers.retain(|(id, since)| {
             let waits = op <= *since;

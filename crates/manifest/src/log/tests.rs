@@ -4,14 +4,15 @@
 //! In half of them the log is cleaned behind a floor, with waiting times so short that paused nodes and late requests meet deleted
 //! slots: what was first written to a slot is the truth, whatever stands there later.
 //!
-//! Every client op creates a topic with a name of its own: applied twice it would answer "exists".
+//! Every client creates a topic with a name of its own and claims the consumer group of that name: applied twice it would answer
+//! "exists" and "refused".
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lakebed_record::ops::{CreateTopic, NodeDown, OpKind, OpOutcome};
+use lakebed_record::ops::{ClaimGroup, CreateTopic, GroupRef, NodeDown, OpKind, OpOutcome};
 use lakebed_record::{Incarnation, Namespace, Slot, TopicName};
 use lakebed_store::{Created, Fault, FaultKind};
 
@@ -120,6 +121,8 @@ struct World {
     nodes: Vec<Node>,
     faults: bool,
     acknowledged: BTreeSet<String>,
+    /// Of claims, as they were answered.
+    epochs: BTreeSet<u64>,
     names: u64,
     hashes: BTreeMap<Slot, u64>,
     conflicts: u64,
@@ -150,6 +153,7 @@ impl World {
             nodes: Vec::new(),
             faults: true,
             acknowledged: BTreeSet::new(),
+            epochs: BTreeSet::new(),
             names: 0,
             hashes: BTreeMap::new(),
             conflicts: 0,
@@ -294,7 +298,10 @@ impl World {
                     partitions: 1,
                     configs: Vec::new(),
                 });
-                let number = self.nodes[index].core.submit(vec![op.into()], vec![Bytes::from_static(b"data")], now);
+                let group = Some(GroupRef { namespace: "default".into(), id: name.clone() });
+                let claim = OpKind::ClaimGroup(ClaimGroup { group, replaces: 0 });
+                let ops = vec![op.into(), claim.into()];
+                let number = self.nodes[index].core.submit(ops, vec![Bytes::from_static(b"data")], now);
                 self.nodes[index].asked.insert(number, name);
             }
             60..85 => {
@@ -422,7 +429,10 @@ impl World {
             Action::Applied { .. } => {}
             Action::Resolve(resolved) => {
                 let Some(name) = self.nodes[index].asked.remove(&resolved.number) else { return };
-                assert_eq!(resolved.outcomes, [OpOutcome::TopicCreated], "{name} at slot {}", resolved.slot);
+                let [OpOutcome::TopicCreated, OpOutcome::GroupClaimed { epoch }] = resolved.outcomes.as_slice() else {
+                    panic!("{name} at slot {}: {:?}", resolved.slot, resolved.outcomes);
+                };
+                assert!(self.epochs.insert(*epoch), "the epoch {epoch} was given twice");
                 self.acknowledged.insert(name);
             }
             Action::BarrierPassed(id) => {

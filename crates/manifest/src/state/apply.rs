@@ -17,7 +17,7 @@ use super::objects::References;
 use super::partition::{
     self, AppendedBatch, Entry, MAX_ENTRY_LEN, PartitionState, ProducerState, REMEMBERED_BATCHES, Verdict,
 };
-use super::{Bucket, NodeState, State, Topic, parts};
+use super::{Bucket, NodeState, State, Topic, configs, parts};
 use crate::commit::{Commit, SlotContent};
 
 /// A larger step of log time is honoured only from a tick with verified time (4.4), in ms.
@@ -42,6 +42,8 @@ pub(super) struct At<'a> {
     slot: Slot,
     /// Log time before the commit's own step: what fences are tested against.
     pub(super) now: LogTime,
+    /// The writer's wall clock.
+    wall_ms: i64,
     /// Where the group's inline bytes start in the commit object, and how many there are.
     inline_start: u64,
     group: &'a Group,
@@ -50,6 +52,12 @@ pub(super) struct At<'a> {
 impl At<'_> {
     pub(super) fn incarnation(&self) -> Incarnation {
         Incarnation(self.group.incarnation)
+    }
+
+    /// What is dated by this commit, to be kept for a while from here on. After a long silence log time catches up behind the first
+    /// commit, and what that one dates must not look as old as the silence. A wrong clock can only keep things longer.
+    pub(super) fn stamp(&self) -> LogTime {
+        self.now.max(LogTime(self.wall_ms))
     }
 }
 
@@ -104,7 +112,8 @@ impl State {
             node.last_group = group.number;
             node.last_seen = now;
         });
-        let at = At { slot: commit.slot, now, inline_start: commit.payload_start + group.inline_start, group };
+        let wall_ms = commit.wall_ms;
+        let at = At { slot: commit.slot, now, wall_ms, inline_start: commit.payload_start + group.inline_start, group };
         GroupOutcome::Applied(group.ops.iter().map(|op| self.apply_op(&at, op, changed)).collect())
     }
 
@@ -143,6 +152,15 @@ impl State {
             Some(OpKind::Truncate(op)) => self.truncate(at, op, changed),
             Some(OpKind::ObjectsDeleted(op)) => self.objects_deleted(op),
             Some(OpKind::FeatureLevel(op)) => self.raise_feature_level(op),
+            Some(OpKind::ClaimGroup(op)) => self.claim_group(at, op),
+            Some(OpKind::WriteGroup(op)) => self.write_group(at, op),
+            Some(OpKind::CommitOffsets(op)) => self.commit_offsets(at, op),
+            Some(OpKind::DeleteOffsets(op)) => self.delete_offsets(at, op),
+            Some(OpKind::DeleteGroup(op)) => self.delete_group(at, op),
+            Some(OpKind::ExpireOffsets(op)) => self.expire_offsets(at.now, op),
+            Some(OpKind::AlterTopicConfigs(op)) => self.alter_topic_configs(op),
+            Some(OpKind::CreatePartitions(op)) => self.create_partitions(op, changed),
+            Some(OpKind::SetConfigs(op)) => self.set_configs(op),
             // Group 1 alone is a registration; an op of a newer build is refused by all until the level is raised.
             Some(OpKind::NodeUp(_)) | None => OpOutcome::Refused,
         }
@@ -162,8 +180,7 @@ impl State {
         if let Some(topic) = self.topic_by_name(&namespace, &name) {
             return OpOutcome::TopicExists { topic_id: topic.id };
         }
-        let mut configs: Vec<_> = op.configs.iter().map(|c| (c.name.clone(), c.value.clone())).collect();
-        configs.sort_unstable();
+        let Some(configs) = configs::given(&op.configs) else { return OpOutcome::Refused };
         self.insert_topic(Topic { id, namespace, name, partitions: op.partitions, configs });
         for p in 0..op.partitions {
             let tp = TopicPartition::new(id, p as i32);
@@ -402,7 +419,7 @@ fn node_hash(incarnation: Incarnation, node: &NodeState) -> u64 {
     hash::encoded(Element::Node, &parts::node_bytes(incarnation, node))
 }
 
-fn topic_hash(topic: &Topic) -> u64 {
+pub(super) fn topic_hash(topic: &Topic) -> u64 {
     hash::encoded(Element::Topic, &parts::topic_bytes(topic))
 }
 

@@ -9,6 +9,7 @@ impl State {
     /// nothing to do is silent too, and keeping log time going for it would never end.
     pub fn anything_expires(&self) -> bool {
         self.has_producers()
+            || self.group_totals.empty > 0
             || self.buckets.iter().any(|b| !b.pending.is_empty())
             || self.nodes().any(|(_, n)| n.down_at.is_some())
     }

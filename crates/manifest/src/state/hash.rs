@@ -2,9 +2,10 @@
 //!
 //! Adding and removing an element costs one hash of some tens of bytes, however large the state is.
 
-use lakebed_record::{DataObject, LogTime, SegmentName, TopicPartition};
+use lakebed_record::{DataObject, GroupKey, LogTime, SegmentName, TopicPartition};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::groups::{CommittedOffset, ConsumerGroup};
 use super::partition::{Entry, Page, ProducerState};
 
 /// Seeds, so that elements of different kinds never cancel out.
@@ -18,6 +19,10 @@ pub enum Element {
     Globals = 6,
     Page = 7,
     Pending = 8,
+    Group = 9,
+    Offset = 10,
+    Configs = 11,
+    Claims = 12,
 }
 
 /// A fixed buffer of numbers to hash.
@@ -69,6 +74,10 @@ pub fn bucket_of_object(object: DataObject) -> usize {
     (Numbers::new().object(object).hash(Element::Pending) & 0xff) as usize
 }
 
+pub fn bucket_of_group(key: &GroupKey) -> usize {
+    (group_name(key) & 0xff) as usize
+}
+
 pub fn bucket_of(id: u128) -> usize {
     (xxh3_64(&id.to_le_bytes()) & 0xff) as usize
 }
@@ -117,6 +126,48 @@ pub fn page(tp: TopicPartition, page: &Page) -> u64 {
 
 pub fn pending(name: &SegmentName, since: LogTime) -> u64 {
     Numbers::new().object(DataObject::Segment(*name)).signed(since.0).hash(Element::Pending)
+}
+
+/// What stands for a consumer group's name in the hashes of its elements. A namespace holds no NUL.
+pub fn group_name(key: &GroupKey) -> u64 {
+    let (namespace, id) = (key.namespace.as_str(), key.id.as_str());
+    let mut bytes = Vec::with_capacity(namespace.len() + 1 + id.len());
+    bytes.extend_from_slice(namespace.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(id.as_bytes());
+    encoded(Element::Group, &bytes)
+}
+
+/// All of a group but its offsets.
+pub fn group(name: u64, g: &ConsumerGroup) -> u64 {
+    Numbers::new()
+        .push(name)
+        .push(g.claim.epoch)
+        .push(g.claim.owner.0)
+        .signed(i32::from(g.kind).into())
+        .signed(g.generation.into())
+        .push(g.members.into())
+        .push(g.empty_since.is_some().into())
+        .signed(g.empty_since.map_or(0, |t| t.0))
+        .push(g.metadata.len() as u64)
+        .push(encoded(Element::Group, &g.metadata))
+        .hash(Element::Group)
+}
+
+pub fn offset(name: u64, tp: TopicPartition, o: &CommittedOffset) -> u64 {
+    Numbers::new()
+        .push(name)
+        .partition(tp)
+        .signed(o.offset)
+        .signed(o.leader_epoch.into())
+        .signed(o.committed_at.0)
+        .push(encoded(Element::Offset, o.metadata.as_bytes()))
+        .hash(Element::Offset)
+}
+
+/// The last claim's epoch, once there was one.
+pub fn claims(last_epoch: u64) -> u64 {
+    if last_epoch == 0 { 0 } else { Numbers::new().push(last_epoch).hash(Element::Claims) }
 }
 
 pub fn globals(numbers: [u64; 5]) -> u64 {

@@ -3,8 +3,11 @@
 //! It lives in 256 hash buckets behind reference counts, so that a clone (for a snapshot) costs 256 pointers and later
 //! changes copy only the buckets and partitions they touch. Nothing here does I/O, reads a clock or draws random numbers.
 
+mod alter;
 mod apply;
+mod configs;
 mod expiry;
+mod groups;
 mod hash;
 mod moves;
 mod objects;
@@ -17,16 +20,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lakebed_record::{
-    BrokerId, DataObject, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName, TopicPartition,
+    BrokerId, DataObject, GroupKey, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName,
+    TopicPartition,
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
+pub use configs::{
+    ConfigResource, MAX_CONFIG_BYTES, MAX_CONFIG_NAME, MAX_CONFIG_VALUE, MAX_CONFIGS, MAX_CONFIGS_BYTES, with_changes,
+};
+pub use groups::{
+    CommittedOffset, ConsumerGroup, MAX_GROUP_BYTES, MAX_GROUP_METADATA, MAX_OFFSET_METADATA, Offsets, Totals,
+};
 pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
 
 use crate::waits::Waits;
 
 pub const BUCKETS: usize = 256;
+
+/// Names and values, sorted by name.
+pub type Configs = Vec<(String, String)>;
 
 /// A registered incarnation, or the tombstone of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +62,7 @@ pub struct Topic {
     pub name: TopicName,
     pub partitions: u32,
     /// As they were given, sorted by name; what they mean is the broker's business.
-    pub configs: Vec<(String, String)>,
+    pub configs: Configs,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,6 +72,9 @@ struct Bucket {
     partitions: BTreeMap<TopicPartition, Arc<PartitionState>>,
     /// Segments and pages without references, and since when.
     pending: BTreeMap<SegmentName, LogTime>,
+    groups: BTreeMap<GroupKey, Arc<ConsumerGroup>>,
+    /// Of the cluster and of consumer groups; none empty.
+    configs: BTreeMap<ConfigResource, Arc<Configs>>,
     hash: u64,
     // Derived, not persisted:
     /// How many entries and pages name an object; never 0.
@@ -73,6 +89,8 @@ pub struct State {
     next_producer_id: i64,
     /// Producer states of ids below this may have been expired.
     producers_expired_below: i64,
+    /// Epoch of the last claim of any consumer group.
+    last_claim_epoch: u64,
     buckets: Vec<Arc<Bucket>>,
     /// The bucket's for its whole life, so no part of the hash.
     waits: Waits,
@@ -81,6 +99,9 @@ pub struct State {
     /// (partition, producer) pairs.
     producer_states: usize,
     partitions: usize,
+    group_totals: Totals,
+    /// What the configs in the buckets take, in bytes.
+    config_bytes: usize,
 }
 
 impl Default for State {
@@ -103,11 +124,14 @@ impl State {
             feature_level: 1,
             next_producer_id: 1,
             producers_expired_below: 0,
+            last_claim_epoch: 0,
             buckets: vec![Arc::default(); BUCKETS],
             waits,
             names: Arc::default(),
             producer_states: 0,
             partitions: 0,
+            group_totals: Totals::default(),
+            config_bytes: 0,
         }
     }
 
@@ -191,6 +215,7 @@ impl State {
             self.next_producer_id as u64,
             self.producers_expired_below as u64,
         ]);
+        let globals = globals.wrapping_add(hash::claims(self.last_claim_epoch));
         self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
     }
 

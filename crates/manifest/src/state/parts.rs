@@ -9,6 +9,8 @@ use lakebed_record::{
 };
 use prost::Message;
 
+use super::configs::ConfigPart;
+use super::groups::GroupPart;
 use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
@@ -23,6 +25,10 @@ struct Part {
     partitions: Vec<PartitionPart>,
     #[prost(message, repeated, tag = "4")]
     pending: Vec<PendingPart>,
+    #[prost(message, repeated, tag = "5")]
+    groups: Vec<GroupPart>,
+    #[prost(message, repeated, tag = "6")]
+    configs: Vec<ConfigPart>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -153,6 +159,9 @@ struct Globals {
     /// What waiting times are divided by; 0 means 1.
     #[prost(uint32, tag = "6")]
     time_scale: u32,
+    /// Epoch of the last claim of a consumer group.
+    #[prost(uint64, tag = "7")]
+    last_claim_epoch: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,6 +185,7 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
         next_producer_id: state.next_producer_id,
         producers_expired_below: state.producers_expired_below,
         time_scale: Some(state.waits.scale()).filter(|scale| *scale != 1).unwrap_or_default(),
+        last_claim_epoch: state.last_claim_epoch,
     };
     globals.encode_to_vec()
 }
@@ -189,6 +199,7 @@ pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
     state.feature_level = g.feature_level as u16;
     state.next_producer_id = g.next_producer_id;
     state.producers_expired_below = g.producers_expired_below;
+    state.last_claim_epoch = g.last_claim_epoch;
     Ok(state)
 }
 
@@ -201,6 +212,8 @@ impl State {
             part.partitions.extend(bucket.partitions.iter().map(|(tp, p)| partition_part(*tp, p)));
             let pending = bucket.pending.iter();
             part.pending.extend(pending.map(|(n, since)| PendingPart { name: Some((*n).into()), since: since.0 }));
+            part.groups.extend(bucket.groups.iter().map(|(key, group)| GroupPart::of(key, group)));
+            part.configs.extend(bucket.configs.iter().map(|(of, configs)| ConfigPart::of(of, configs)));
         }
         part.encode_to_vec()
     }
@@ -224,6 +237,12 @@ impl State {
             let name =
                 read_name(pending.name.as_ref()).ok_or_else(|| PartError("a pending delete is malformed".into()))?;
             self.insert_pending(name, LogTime(pending.since));
+        }
+        for group in part.groups {
+            self.add_group_part(group).map_err(|why| PartError(why.into()))?;
+        }
+        for configs in part.configs {
+            self.add_config_part(configs).map_err(|why| PartError(why.into()))?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use lakebed_record::{CommitId, Slot};
 use super::*;
 use crate::commit::{Commit, SlotContent};
 
+mod groups;
+
 const A: Incarnation = Incarnation(1);
 const B: Incarnation = Incarnation(2);
 const MINUTE: i64 = 60_000;
