@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakebed_manifest::NodeState;
 use lakebed_record::{BrokerId, Partition, TopicId, TopicName};
 
 /// A topic as clients see it.
@@ -200,4 +201,12 @@ pub struct NodeInfo {
     pub id: BrokerId,
     pub host: String,
     pub port: u16,
+}
+
+impl NodeInfo {
+    /// `None` if what the node tells of itself is no address.
+    pub(crate) fn of(node: &NodeState) -> Option<NodeInfo> {
+        let (host, port) = node.kafka_address.rsplit_once(':')?;
+        Some(NodeInfo { id: node.broker_id, host: host.into(), port: port.parse().ok()? })
+    }
 }

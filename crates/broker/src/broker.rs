@@ -22,6 +22,7 @@ use crate::fetch::{Data, Reader};
 use crate::flush::connection::Connection;
 use crate::flush::planner::{ConnectionId, Policy};
 use crate::flush::stream::Stream;
+use crate::groups::Groups;
 use crate::health::{self, Health, Status};
 use crate::memory::MemoryBudget;
 use crate::merge::{Candidates, Inputs};
@@ -55,6 +56,7 @@ struct Inner {
     memory: MemoryBudget,
     metrics: Metrics,
     topics: Topics,
+    groups: Groups,
     stream: Arc<Stream>,
     reader: Reader,
     health: Arc<Health>,
@@ -131,7 +133,6 @@ impl Broker {
             ring: Arc::clone(&ring),
             metrics: metrics.clone(),
         };
-        let background = Workers::spawn(&config, inputs, candidates, &stream);
         let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
         let pages = Pages::new(config.cache_bytes as u64 / 16);
         let turns = Turns::of_this_machine();
@@ -145,6 +146,14 @@ impl Broker {
         let memory = MemoryBudget::new(config.buffer_bytes());
         let health = health::watch(manifest.clone(), memory.clone(), env.clone());
         let topics = Topics::new(manifest.clone());
+        let groups = Groups::new(
+            manifest.clone(),
+            env.clone(),
+            config.groups.clone(),
+            format!("{}:{}", config.advertised_host, config.advertised_port),
+            config.flush.offset_patience(),
+        );
+        let background = Workers::spawn(&config, inputs, candidates, &stream, &groups);
         let changes = MemoryBudget::new(CHANGES);
         let connections = AtomicU64::new(1);
         let inner = Inner {
@@ -154,6 +163,7 @@ impl Broker {
             memory,
             metrics,
             topics,
+            groups,
             stream,
             reader,
             health,
@@ -221,6 +231,11 @@ impl Broker {
     /// For `/readyz`.
     pub fn status(&self) -> Status {
         self.inner.health.status(&self.inner.manifest, &self.inner.memory)
+    }
+
+    /// Consumer groups.
+    pub fn groups(&self) -> &Groups {
+        &self.inner.groups
     }
 
     pub fn auto_create_topics(&self) -> bool {

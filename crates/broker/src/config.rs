@@ -18,6 +18,15 @@ pub enum FlushProfile {
 }
 
 impl FlushProfile {
+    /// How long commits of consumer offsets wait for a commit that goes out anyway.
+    pub(crate) fn offset_patience(self) -> Duration {
+        match self {
+            FlushProfile::Latency => Duration::from_millis(5),
+            FlushProfile::Balanced => Duration::from_millis(100),
+            FlushProfile::Economy => Duration::from_millis(400),
+        }
+    }
+
     /// How eagerly slow creates are sent a second time.
     pub(crate) fn eagerness(self) -> Eagerness {
         match self {
@@ -45,6 +54,8 @@ pub struct BrokerConfig {
     pub default_partitions: i32,
     pub auto_create_topics: bool,
     pub background: Background,
+    /// Of consumer groups.
+    pub groups: lakebed_groups::Config,
 }
 
 /// Work that keeps the state and the bucket small, and what it may use up. All of it is off by default.
@@ -146,6 +157,7 @@ impl BrokerConfig {
             default_partitions: 1,
             auto_create_topics: true,
             background: Background::default(),
+            groups: lakebed_groups::Config::default(),
         }
     }
 

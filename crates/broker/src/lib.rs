@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod fetch;
 mod flush;
+pub mod groups;
 mod health;
 mod memory;
 mod merge;

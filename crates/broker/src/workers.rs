@@ -7,11 +7,13 @@ use tokio::sync::Notify;
 use crate::collect::Collector;
 use crate::config::BrokerConfig;
 use crate::flush::stream::Stream;
+use crate::groups::Groups;
 use crate::merge::{Candidates, Inputs, Merger};
 
 pub struct Workers {
     merging: Arc<Notify>,
     collecting: Arc<Notify>,
+    beating: Arc<Notify>,
 }
 
 impl Workers {
@@ -21,8 +23,10 @@ impl Workers {
         inputs: Inputs,
         candidates: Option<Arc<Candidates>>,
         stream: &Arc<Stream>,
+        groups: &Groups,
     ) -> Workers {
-        let workers = Workers { merging: Arc::default(), collecting: Arc::default() };
+        let workers = Workers { merging: Arc::default(), collecting: Arc::default(), beating: Arc::default() };
+        spawn(&workers.beating, groups.beating());
         if config.background.collecting {
             let Inputs { manifest, store, env, metrics, .. } = inputs.clone();
             let collector = Collector::new(&config.background, manifest, store, env, metrics);
@@ -38,6 +42,7 @@ impl Workers {
     pub fn stop(&self) {
         self.merging.notify_one();
         self.collecting.notify_one();
+        self.beating.notify_one();
     }
 }
 

@@ -231,6 +231,15 @@ impl Group {
         }
     }
 
+    /// The shortest session time-out of its members; `None` without members.
+    pub fn least_session(&self) -> Option<Duration> {
+        match &self.body {
+            Body::Simple => None,
+            Body::Classic(classic) => classic.members.values().map(|m| m.session_timeout).min(),
+            Body::Consumer(c) => (!c.members.is_empty()).then_some(self.core.config.consumer_session_timeout),
+        }
+    }
+
     /// Nothing is lost if this is dropped from memory: no members, nobody about to join, all written.
     pub fn is_idle(&self) -> bool {
         let vacant = match &self.body {

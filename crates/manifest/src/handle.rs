@@ -137,7 +137,8 @@ pub struct CleaningStatus {
 }
 
 enum Request {
-    Submit { ops: Vec<Op>, inline: Vec<Bytes>, reply: oneshot::Sender<Result<Receipt, SubmitError>> },
+    /// `within`: how long it may wait for others to share a commit with.
+    Submit { ops: Vec<Op>, inline: Vec<Bytes>, within: Duration, reply: oneshot::Sender<Result<Receipt, SubmitError>> },
     Barrier(oneshot::Sender<()>),
     Fence(oneshot::Sender<LogTime>),
     Follow,
@@ -217,8 +218,13 @@ impl Manifest {
 
     /// Groups get their numbers in the order of the calls.
     pub fn submit(&self, ops: Vec<Op>, inline: Vec<Bytes>) -> Ticket {
+        self.submit_within(ops, inline, Duration::ZERO)
+    }
+
+    /// As [`submit`](Self::submit), but it may wait so long for a commit that goes out anyway: it costs no PUT then.
+    pub fn submit_within(&self, ops: Vec<Op>, inline: Vec<Bytes>, within: Duration) -> Ticket {
         let (reply, ticket) = oneshot::channel();
-        self.send(Request::Submit { ops, inline, reply });
+        self.send(Request::Submit { ops, inline, within, reply });
         Ticket(ticket)
     }
 

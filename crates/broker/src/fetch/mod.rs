@@ -10,7 +10,7 @@ mod service;
 pub(crate) mod wait;
 mod walk;
 
-pub(crate) use read::Data;
+pub(crate) use read::{BARRIER_LIMIT, Data};
 pub(crate) use rope::Rope;
 pub(crate) use service::Reader;
 pub(crate) use walk::{StoredBatch, WalkError, batches as batches_of, verify};

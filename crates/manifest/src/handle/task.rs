@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::{self, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lakebed_record::ops::{NodeDown, OpKind};
+use bytes::Bytes;
+use lakebed_record::ops::{NodeDown, Op, OpKind};
 use lakebed_record::{Incarnation, LogTime, Slot, keys};
 use lakebed_store::env::Env;
 use lakebed_store::{BoxFuture, Created, ReadError, Store};
@@ -52,6 +53,13 @@ type Finished = (Done, Option<Dated>);
 
 pub(super) use hearing::Hearing;
 
+/// A group without a number yet.
+struct Patient {
+    ops: Vec<Op>,
+    inline: Vec<Bytes>,
+    reply: Reply,
+}
+
 pub(super) struct Task {
     store: Arc<dyn Store>,
     env: Env,
@@ -62,6 +70,9 @@ pub(super) struct Task {
     core: Core,
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
     replies: BTreeMap<u64, Reply>,
+    /// Groups that wait for others to share a commit with, and until when.
+    patient: Vec<Patient>,
+    patient_until: Option<Duration>,
     barriers: BTreeMap<u64, oneshot::Sender<()>>,
     fences: Vec<oneshot::Sender<LogTime>>,
     registered: Option<oneshot::Sender<()>>,
@@ -114,6 +125,8 @@ impl Task {
             core,
             running: FuturesUnordered::new(),
             replies: BTreeMap::new(),
+            patient: Vec::new(),
+            patient_until: None,
             barriers: BTreeMap::new(),
             fences: Vec::new(),
             registered: Some(registered),
@@ -165,7 +178,7 @@ impl Task {
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let wake = self.core.next_wake(&self.shared.state.read());
         let verify = self.verifying.then_some(self.next_verify);
-        let duties = self.duties_wake();
+        let duties = self.duties_wake().into_iter().chain(self.patient_until).min();
         let env = self.env.clone();
         let now = self.now();
         async move {
@@ -182,9 +195,10 @@ impl Task {
             Request::Submit { reply, .. } if self.shutdown.is_some() => {
                 let _gone = reply.send(Err(super::stopped()));
             }
-            Request::Submit { ops, inline, reply } => {
-                let number = self.core.submit(ops, inline, now);
-                self.replies.insert(number, reply);
+            Request::Submit { ops, inline, within, reply } => {
+                self.patient.push(Patient { ops, inline, reply });
+                let until = now + within;
+                self.patient_until = Some(self.patient_until.map_or(until, |earlier| earlier.min(until)));
             }
             Request::Barrier(done) => {
                 if self.barriers.len() >= MANY_BARRIERS {
@@ -196,10 +210,20 @@ impl Task {
             Request::Fence(done) => self.fences.push(done),
             Request::Follow => {}
             Request::Shutdown(done) => {
+                self.submit_patient(now);
                 let down = NodeDown { incarnation: self.core.incarnation().0 };
                 self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), now);
                 self.shutdown = Some(done);
             }
+        }
+    }
+
+    /// In the order in which they came: whoever must not wait takes those before it along.
+    fn submit_patient(&mut self, now: Duration) {
+        self.patient_until = None;
+        for Patient { ops, inline, reply } in std::mem::take(&mut self.patient) {
+            let number = self.core.submit(ops, inline, now);
+            self.replies.insert(number, reply);
         }
     }
 
@@ -256,6 +280,9 @@ impl Task {
         let ticking = self.ticking(time);
         self.core.want_log_time(!self.fences.is_empty() || ticking);
         self.start_round(now);
+        if self.patient_until.is_some_and(|until| until <= now) {
+            self.submit_patient(now);
+        }
         let entropy = self.env.entropy.clone();
         let actions = {
             let mut state = self.shared.state.write();
@@ -435,7 +462,8 @@ impl Task {
     fn halt(&mut self, why: String) {
         tracing::error!(%why, "this node stops serving");
         self.shared.status.lock().halted = Some(why.clone());
-        for (_, reply) in std::mem::take(&mut self.replies) {
+        let patient = std::mem::take(&mut self.patient).into_iter().map(|p| p.reply);
+        for reply in std::mem::take(&mut self.replies).into_values().chain(patient) {
             let _gone = reply.send(Err(SubmitError::Stopped(why.clone())));
         }
         self.over = true;

@@ -43,6 +43,7 @@ impl State {
 
     /// Changes all but id and name.
     fn update_topic(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) {
+        self.topic_changes += 1;
         let bucket = self.bucket(hash::bucket_of(id.0));
         if let Some(topic) = bucket.topics.get_mut(&id).map(Arc::make_mut) {
             bucket.hash = bucket.hash.wrapping_sub(topic_hash(topic));

@@ -366,6 +366,7 @@ impl State {
     pub(super) fn insert_topic(&mut self, topic: Topic) {
         let names: &mut BTreeMap<_, _> = Arc::make_mut(&mut self.names).entry(topic.namespace.clone()).or_default();
         names.insert(topic.name.clone(), topic.id);
+        self.topic_changes += 1;
         let bucket = self.bucket(hash::bucket_of(topic.id.0));
         bucket.hash = bucket.hash.wrapping_add(topic_hash(&topic));
         bucket.topics.insert(topic.id, Arc::new(topic));
@@ -375,6 +376,7 @@ impl State {
         if let Some(names) = Arc::make_mut(&mut self.names).get_mut(&topic.namespace) {
             names.remove(&topic.name);
         }
+        self.topic_changes += 1;
         let bucket = self.bucket(hash::bucket_of(topic.id.0));
         if bucket.topics.remove(&topic.id).is_some() {
             bucket.hash = bucket.hash.wrapping_sub(topic_hash(topic));

@@ -100,6 +100,8 @@ pub struct State {
     producer_states: usize,
     partitions: usize,
     group_totals: Totals,
+    /// How often a topic was created, deleted or altered since this state was made.
+    topic_changes: u64,
     /// What the configs in the buckets take, in bytes.
     config_bytes: usize,
 }
@@ -132,6 +134,7 @@ impl State {
             partitions: 0,
             group_totals: Totals::default(),
             config_bytes: 0,
+            topic_changes: 0,
         }
     }
 
@@ -186,6 +189,11 @@ impl State {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Another number whenever a topic was created, deleted or altered; it means nothing in another process.
+    pub fn topic_changes(&self) -> u64 {
+        self.topic_changes
     }
 
     pub fn partition_count(&self) -> usize {
