@@ -14,7 +14,7 @@ use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
 use crate::api::*;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Hedging};
 use crate::fetch::cache::Cache;
 use crate::fetch::ring::Ring;
 use crate::fetch::wait::Waiters;
@@ -89,6 +89,16 @@ impl ApplyListener for Tail {
     }
 }
 
+fn hedged(store: Arc<dyn Store>, env: &Env, config: &BrokerConfig, metrics: &Metrics) -> Arc<dyn Store> {
+    let metrics = metrics.clone();
+    match config.hedging {
+        Hedging::On => {
+            Arc::new(Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| metrics.hedge(kind)))
+        }
+        Hedging::Off => store,
+    }
+}
+
 impl Broker {
     /// Replays the log, registers the node and starts the flush stream.
     pub async fn open(store: Arc<dyn Store>, env: Env, config: BrokerConfig) -> Result<Broker, OpenError> {
@@ -103,9 +113,7 @@ impl Broker {
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
-        let counted = metrics.clone();
-        let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| counted.hedge(kind));
-        let store: Arc<dyn Store> = Arc::new(hedged);
+        let store = hedged(store, &env, &config, &metrics);
         let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
         let waiters = Arc::new(Waiters::default());
         let candidates = config.background.merging.then(Arc::<Candidates>::default);

@@ -27,6 +27,15 @@ impl FlushProfile {
     }
 }
 
+/// Whether slow requests to the store are sent a second time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hedging {
+    #[default]
+    On,
+    /// To measure what it gains.
+    Off,
+}
+
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// Host and port that Kafka clients are told.
@@ -37,6 +46,7 @@ pub struct BrokerConfig {
     pub flush: FlushProfile,
     /// `flush.max.puts.per.second`: cost cap; flushes wait longer to keep it.
     pub flush_max_puts_per_second: Option<NonZeroU32>,
+    pub hedging: Hedging,
     /// Bytes that buffered requests, replies, recent records and cached blocks may take together.
     pub memory_budget: usize,
     /// Share of the budget for recent records and cached blocks, in bytes.
@@ -141,6 +151,7 @@ impl BrokerConfig {
             rack: String::new(),
             flush: FlushProfile::default(),
             flush_max_puts_per_second: None,
+            hedging: Hedging::default(),
             memory_budget,
             cache_bytes: memory_budget / 2,
             default_partitions: 1,

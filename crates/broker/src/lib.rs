@@ -20,7 +20,7 @@ mod topics;
 mod workers;
 
 pub use broker::Broker;
-pub use config::{Background, BrokerConfig, FlushProfile};
+pub use config::{Background, BrokerConfig, FlushProfile, Hedging};
 pub use health::Status;
 pub use lakebed_manifest::OpenError;
 pub use memory::{MemoryBudget, MemoryPermit};

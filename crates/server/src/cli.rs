@@ -86,6 +86,10 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=lakebed_manifest::Waits::MAX_SCALE as i64))]
     pub time_scale: u32,
 
+    /// Whether a slow request to the store is sent a second time. For measurements
+    #[arg(long, value_enum, default_value_t = Hedging::On, hide_short_help = true)]
+    pub hedging: Hedging,
+
     /// Delay every request to the store as that kind of store would: to try out what it would feel like
     #[arg(long, value_enum, default_value_t = StoreProfile::None)]
     pub store_profile: StoreProfile,
@@ -166,6 +170,12 @@ pub enum FlushProfile {
     Latency,
     Balanced,
     Economy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Hedging {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

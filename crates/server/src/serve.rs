@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
+use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile, Hedging};
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_manifest::{Cleaning, ManifestConfig};
 use lakebed_store::Store;
@@ -132,6 +132,10 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
             cli::FlushProfile::Economy => FlushProfile::Economy,
         },
         flush_max_puts_per_second: config.max_puts_per_second,
+        hedging: match config.hedging {
+            cli::Hedging::On => Hedging::On,
+            cli::Hedging::Off => Hedging::Off,
+        },
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
         background: Background { merging: config.cleaning, collecting: config.cleaning, ..Background::default() }
