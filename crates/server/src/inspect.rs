@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lakebed_manifest::{Commit, SlotContent, examine};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use lakebed_manifest::{Commit, SlotContent, SnapshotRef, examine};
 use lakebed_record::batch::{BatchHeader, crc_matches, split_first};
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::keys::{self, Key, Name};
@@ -15,6 +16,9 @@ use lakebed_store::env::Env;
 use crate::cli::{Inspect, InspectArgs, StoreProfile};
 use crate::output::say;
 use crate::{config, open};
+
+/// Requests at once.
+const PARALLEL: usize = 16;
 
 pub async fn inspect(args: InspectArgs) -> Result<()> {
     let env = Env::system();
@@ -50,13 +54,22 @@ impl Reader {
         say(format_args!("state hash       {:016x}", state.hash()));
         say(format_args!("CURRENT          serial {}, log floor {}", current.serial, current.log_floor));
         for snapshot in &current.snapshots {
-            say(format_args!("snapshot         slot {}, {}", snapshot.slot, snapshot.index));
+            let (slot, index) = (snapshot.slot, &snapshot.index);
+            match self.size(snapshot).await {
+                Ok((parts, bytes)) => {
+                    say(format_args!("snapshot         slot {slot}, {index}, {parts} parts, {bytes} bytes"))
+                }
+                Err(why) => say(format_args!("snapshot         slot {slot}, {index}: {why:#}")),
+            }
         }
         for slot in &cluster.beyond {
             say(format_args!("beyond a hole    slot {slot}"));
         }
         let first_inline = state.first_inline_slot().map_or("none".to_owned(), |s| s.to_string());
-        say(format_args!("entries          {}", state.entry_count()));
+        let pages: usize = state.partitions().map(|(_, p)| p.pages().len()).sum();
+        say(format_args!("partitions       {}", state.partition_count()));
+        say(format_args!("entries          {}, and {pages} index pages", state.entry_count()));
+        say(format_args!("producer states  {}", state.producer_count()));
         say(format_args!("inline slots     {}, the first {first_inline}", state.inline_slot_count()));
         say(format_args!("to be deleted    {}", state.pending_deletes().count()));
         for (incarnation, node) in state.nodes() {
@@ -72,6 +85,18 @@ impl Reader {
             say(format_args!("topic            {namespace}/{name} {} partitions {}", topic.id, topic.partitions));
         }
         Ok(())
+    }
+
+    /// Parts, and bytes with those of the index. The parts of an older snapshot may be gone by now.
+    async fn size(&self, snapshot: &SnapshotRef) -> Result<(usize, u64)> {
+        let mut keys = examine::snapshot_parts(self.store.as_ref(), &self.env, snapshot).await?;
+        let parts = keys.len();
+        keys.push(Key::new(&snapshot.index));
+        let heads = stream::iter(&keys).map(|key| async move {
+            self.store.head(key).await.value.map(|meta| meta.total_len).with_context(|| key.to_string())
+        });
+        let lengths: Vec<u64> = heads.buffered(PARALLEL).try_collect().await?;
+        Ok((parts, lengths.iter().sum()))
     }
 
     async fn log(&self, from: Option<u64>, slots: u64) -> Result<()> {

@@ -17,7 +17,7 @@ pub async fn plan(state: &State, me: Incarnation) -> Vec<OpKind> {
     let mut ops = nodes(state, me);
     let most = (MOST_LOOKED_AT / state.partition_count().max(1)).clamp(1, MOST);
     let mut ids = BTreeSet::new();
-    if state.has_producers() {
+    if state.producer_count() > 0 {
         for bucket in 0..BUCKETS {
             add_producers(state, bucket, most, &mut ids);
             tokio::task::yield_now().await;

@@ -8,13 +8,14 @@ impl State {
     /// Whether anything will go once log time has advanced. Incarnations that merely fell silent do not count: a live node with
     /// nothing to do is silent too, and keeping log time going for it would never end.
     pub fn anything_expires(&self) -> bool {
-        self.has_producers()
+        self.producer_states > 0
             || self.buckets.iter().any(|b| !b.pending.is_empty())
             || self.nodes().any(|(_, n)| n.down_at.is_some())
     }
 
-    pub fn has_producers(&self) -> bool {
-        self.producer_states > 0
+    /// (partition, producer) pairs of which sequences are remembered.
+    pub fn producer_count(&self) -> usize {
+        self.producer_states
     }
 
     /// Incarnations without a group for so long that any node may sign them off.
