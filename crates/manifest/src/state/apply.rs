@@ -97,7 +97,7 @@ impl State {
             return GroupOutcome::Gap;
         }
         if last == 0 {
-            return self.register(incarnation, group);
+            return self.register(commit, incarnation, group);
         }
         let now = self.log_time;
         self.update_node(incarnation, |node| {
@@ -109,14 +109,17 @@ impl State {
     }
 
     /// Group 1 registers its incarnation, or nothing ever applies from it.
-    fn register(&mut self, incarnation: Incarnation, group: &Group) -> GroupOutcome {
+    fn register(&mut self, commit: &Commit, incarnation: Incarnation, group: &Group) -> GroupOutcome {
         let [Op { kind: Some(OpKind::NodeUp(up)) }] = group.ops.as_slice() else { return GroupOutcome::Fenced };
         if !self.in_window(LogTime(up.fence), self.log_time) {
             return GroupOutcome::Fenced;
         }
         let broker_id = self.smallest_free_broker_id();
         let NodeUp { kafka_address, rack, .. } = up.clone();
-        let node = NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen: self.log_time, down_at: None };
+        // The first commit sets log time: a node that was last seen before any time would count as silent at once.
+        let first = self.log_time.0 == 0;
+        let last_seen = if first { LogTime(commit.wall_ms.max(0)) } else { self.log_time };
+        let node = NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen, down_at: None };
         self.insert_node(incarnation, node);
         GroupOutcome::Applied(vec![OpOutcome::NodeUp { broker_id }])
     }

@@ -117,3 +117,14 @@ async fn producers_go_after_a_day_without_an_append() {
     assert_eq!(log.0.producer_count(), 0);
     assert_eq!(plan(&log.0, A).await, []);
 }
+
+#[test]
+fn the_node_that_makes_the_first_commit_is_not_silent() {
+    let mut log = Log(State::new());
+    let first = OpKind::NodeUp(NodeUp::default());
+    log.apply(0, vec![(A, 1, first)]);
+    log.apply(1, vec![(B, 1, up())]);
+    assert_eq!(log.0.silent_nodes().collect::<Vec<_>>(), []);
+    log.commit(DAY + 2, vec![(B, 2, OpKind::GrantProducerId(GrantProducerId {}))]);
+    assert_eq!(log.0.silent_nodes().collect::<Vec<_>>(), [A]);
+}
