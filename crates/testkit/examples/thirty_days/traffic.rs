@@ -53,7 +53,7 @@ impl Traffic {
     pub async fn start(cluster: &Cluster, time: TrueTime) -> Traffic {
         let mut topics = Vec::new();
         for n in 0..TOPICS {
-            topics.push(create(cluster.node(0), &format!("lasting-{n}")).await);
+            topics.push(create(cluster, &format!("lasting-{n}")).await);
         }
         let mut producers = VecDeque::new();
         for _ in 0..PRODUCERS {
@@ -74,7 +74,7 @@ impl Traffic {
 
     /// A topic for this day, with something in it; the oldest one goes.
     pub async fn begin_day(&mut self, cluster: &Cluster, number: u32) {
-        self.of_days.push_back(create(cluster.node(0), &format!("day-{number}")).await);
+        self.of_days.push_back(create(cluster, &format!("day-{number}")).await);
         if self.of_days.len() > KEPT_DAYS {
             let gone = self.of_days.pop_front().expect("it is not empty");
             cluster.node(0).delete_topic(gone).await.expect("the topic is deleted");
@@ -161,10 +161,13 @@ impl Traffic {
     }
 }
 
-async fn create(node: &Broker, name: &str) -> TopicId {
+/// Both nodes know it, as clients wait for.
+async fn create(cluster: &Cluster, name: &str) -> TopicId {
     let name = TopicName::new(name).expect("a topic name");
     let topic = NewTopic { name, partitions: PARTITIONS, configs: Vec::new() };
-    node.create_topic(topic, false).await.expect("the topic is created").id
+    let id = cluster.node(0).create_topic(topic, false).await.expect("the topic is created").id;
+    assert!(cluster.node(1).topic_by_id(id).await.expect("the store answers").is_some());
+    id
 }
 
 async fn hire(node: &Broker) -> Idempotent {
