@@ -30,7 +30,7 @@ pub struct ManifestConfig {
     /// `host:port` that Kafka clients are told.
     pub kafka_address: String,
     pub rack: String,
-    /// A snapshot is the duty of the author of every slot that is a multiple of this.
+    /// A snapshot is the duty of the author of every slot that is a multiple of this, scaled ([`crate::Waits::slots_apart`]).
     pub snapshot_every: u64,
     /// Believe the store's clock although the host's differs by more than 5 min (4.4).
     pub trust_store_clock: bool,

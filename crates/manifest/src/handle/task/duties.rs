@@ -17,7 +17,7 @@ const TAKE_OVER_HALVES: u64 = 3;
 /// Snapshots.
 impl Task {
     pub(super) fn snapshot_duty(&mut self, slot: Slot, own: bool) {
-        let every = self.config.snapshot_every;
+        let every = self.shared.state.read().waits().slots_apart(self.config.snapshot_every);
         let behind = slot.0.saturating_sub(self.last_snapshot.0);
         let take_over = every * TAKE_OVER_HALVES / 2;
         if own && slot.0.is_multiple_of(every) {
