@@ -14,9 +14,7 @@ use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::{OpKind, Truncate};
 use lakebed_record::{Incarnation, LogTime, Partition, SegmentName, TopicId, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::{
-    Body, BoxFuture, Created, Fault, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
-};
+use lakebed_store::{Body, BoxFuture, Created, Object, ReadError, Reply, Store};
 use parking_lot::Mutex;
 use support::*;
 
@@ -144,46 +142,17 @@ struct LateReads {
     late: Mutex<Duration>,
 }
 
-impl Store for LateReads {
-    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
-        self.inner.create(key, body)
+impl lakebed_store::testing::PassThrough for LateReads {
+    fn inner(&self) -> &dyn Store {
+        self.inner.as_ref()
     }
 
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
         let late = if key.as_str().starts_with("segments/") { *self.late.lock() } else { Duration::ZERO };
         Box::pin(async move {
             tokio::time::sleep(late).await;
-            self.inner.get(key, range).await
+            self.inner().get(key, range).await
         })
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
-    }
-
-    fn swap<'a>(
-        &'a self,
-        key: &'a Key,
-        expected: Option<&'a Version>,
-        body: &'a Body,
-    ) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, expected, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        self.inner.refuses_short_bodies()
     }
 }
 

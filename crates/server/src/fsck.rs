@@ -2,6 +2,7 @@
 //! made before; what the list does not show is asked for once more. Nothing is changed unless it is asked to.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +14,7 @@ use lakebed_record::entries::IndexPage;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::{DataObject, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::{ReadError, Store};
+use lakebed_store::{ReadError, Store, list};
 
 use crate::cli::{FsckArgs, StoreProfile};
 use crate::output::say;
@@ -87,15 +88,11 @@ impl Check {
 
     async fn list(&self) -> Result<Inventory> {
         let mut inventory = Inventory::new();
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.store.list("", after.as_ref()).await.value.context("cannot list the bucket")?;
-            after = page.objects.last().map(|o| o.key.clone());
-            inventory.extend(page.objects.into_iter().map(|o| (o.key, o.len)));
-            if !page.more {
-                return Ok(inventory);
-            }
+        let mut pages = pin!(list::pages(self.store.as_ref(), ""));
+        while let Some(page) = pages.next().await {
+            inventory.extend(page.context("cannot list the bucket")?.into_iter().map(|o| (o.key, o.len)));
         }
+        Ok(inventory)
     }
 
     async fn parts(&self, cluster: &examine::Cluster) -> Result<(Parts, Vec<Finding>)> {

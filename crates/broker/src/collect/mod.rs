@@ -8,16 +8,18 @@
 
 mod plan;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lakebed_manifest::Manifest;
 use lakebed_record::SegmentName;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::{ObjectsDeleted, OpKind, OpOutcome};
-use lakebed_store::Store;
 use lakebed_store::env::Env;
+use lakebed_store::{Store, list};
 
 use crate::config::Background;
 use crate::metrics::{Deleted, Metrics};
@@ -122,25 +124,22 @@ impl Collector {
         if self.manifest.fence().await.is_err() {
             return;
         }
-        let (mut after, mut found): (Option<Key>, u64) = (None, 0);
-        loop {
-            let page = match self.store.list(SEGMENTS, after.as_ref()).await.value {
-                Ok(page) => page,
+        let mut found: u64 = 0;
+        let mut pages = pin!(list::pages(self.store.as_ref(), SEGMENTS));
+        while let Some(page) = pages.next().await {
+            let objects = match page {
+                Ok(objects) => objects,
                 Err(fault) => return tracing::warn!(%fault, "the search for orphans was given up; it comes again"),
             };
-            self.metrics.background().listed(page.objects.len() as u64);
+            self.metrics.background().listed(objects.len() as u64);
             // Judged by what is applied now, after the reply.
-            let orphans = self.manifest.read(|s| Garbage::in_page(s, page.objects.iter().map(|o| &o.key)));
+            let orphans = self.manifest.read(|s| Garbage::in_page(s, objects.iter().map(|o| &o.key)));
             for key in &orphans.foreign {
                 tracing::warn!(%key, "this object is none of ours; it is left alone");
             }
             let gone = self.delete(&orphans.names).await.len() as u64;
             self.metrics.background().deleted(Deleted::Orphan, gone);
             found += gone;
-            after = page.objects.last().map(|o| o.key.clone());
-            if !page.more || after.is_none() {
-                break;
-            }
         }
         if found > 0 {
             tracing::info!(found, "deleted objects that were stored and never named");

@@ -45,7 +45,11 @@ struct Script {
     creates: AtomicU64,
 }
 
-impl Store for Script {
+impl crate::testing::PassThrough for Script {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         self.creates.fetch_add(1, Ordering::Relaxed);
         let next = self.next.lock().pop_front().unwrap_or(Next::Takes(40 * MS));
@@ -66,34 +70,6 @@ impl Store for Script {
                 }
             }
         })
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-        self.inner.get(key, range)
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
-    }
-
-    fn swap<'a>(&'a self, key: &'a Key, e: Option<&'a Version>, body: &'a Body) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, e, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        true
     }
 }
 
