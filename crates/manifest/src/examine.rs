@@ -10,7 +10,7 @@ use crate::commit::SlotContent;
 use crate::control::{self, Current, Format, SnapshotRef};
 use crate::log::LogClock;
 use crate::open::{self, OpenError};
-use crate::settled;
+use crate::settled::{self, Tries};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 
@@ -40,7 +40,7 @@ async fn sealed<T: serde::de::DeserializeOwned>(
     kind: Kind,
     key: Key,
 ) -> Result<T, OpenError> {
-    let object = settled::get(store, env, &key).await?;
+    let object = settled::get(store, env, &key, Tries::Few).await?;
     control::open(kind, &object.bytes).map_err(|error| OpenError::Format { key, error })
 }
 

@@ -19,7 +19,7 @@ use crate::commit::{self, Opened, SlotContent};
 use crate::control::{self, Current, FORMAT_VERSION, Format};
 use crate::current::{self, CurrentError};
 use crate::log::{Dated, Evidence, LogClock, Moment};
-use crate::settled::{self, GaveUp};
+use crate::settled::{self, GaveUp, Tries};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 use crate::waits::Waits;
@@ -104,7 +104,7 @@ pub struct Loaded {
 
 /// True if nobody has used this bucket and prefix yet.
 pub async fn is_new(store: &dyn Store, env: &Env) -> Result<bool, OpenError> {
-    match settled::get(store, env, &keys::format()).await {
+    match settled::get(store, env, &keys::format(), Tries::Few).await {
         Ok(_) => Ok(false),
         Err(GaveUp::NotFound(_)) => Ok(true),
         Err(other) => Err(other.into()),
@@ -180,7 +180,7 @@ async fn read_or_create_format(store: &dyn Store, env: &Env, time_scale: u32) ->
     let key = keys::format();
     let mut tries = 0;
     loop {
-        match settled::get(store, env, &key).await {
+        match settled::get(store, env, &key, Tries::Few).await {
             Ok(object) => {
                 return control::open(Kind::Format, &object.bytes)
                     .map_err(|error| OpenError::Format { key: key.clone(), error });
@@ -207,7 +207,7 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
     let key = keys::current();
     let mut tries = 0;
     loop {
-        match settled::get(store, env, &key).await {
+        match settled::get(store, env, &key, Tries::Few).await {
             Ok(object) => {
                 return control::open(Kind::Current, &object.bytes)
                     .map_err(|error| OpenError::Format { key: key.clone(), error });
@@ -220,7 +220,7 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
         match store.list(&keys::log_prefix(), None).await.value {
             Ok(listing) => {
                 if let Some(slot) = listing.objects.into_iter().next() {
-                    match settled::get(store, env, &key).await {
+                    match settled::get(store, env, &key, Tries::Few).await {
                         Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(slot.key)),
                         _ => continue,
                     }

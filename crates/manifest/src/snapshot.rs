@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::control::{Current, SnapshotRef};
 use crate::current::{self, CurrentError};
-use crate::settled::{self, GaveUp};
+use crate::settled::{self, GaveUp, Tries};
 use crate::state::{self, BUCKETS, State};
 
 /// Elements per part, about; the number of parts is a power of two up to 256.
@@ -209,7 +209,7 @@ pub async fn part_keys(store: &dyn Store, env: &Env, snapshot: &SnapshotRef) -> 
 }
 
 async fn read_sealed(store: &dyn Store, env: &Env, kind: Kind, key: &Key) -> Result<Vec<u8>, SnapshotError> {
-    let object = settled::get(store, env, key).await?;
+    let object = settled::get(store, env, key, Tries::Few).await?;
     let body = envelope::open(kind, &object.bytes).and_then(|h| envelope::body(&h, &object.bytes).map(<[u8]>::to_vec));
     body.map_err(|error| SnapshotError::Format { key: key.clone(), error })
 }

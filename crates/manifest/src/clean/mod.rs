@@ -9,6 +9,7 @@ pub mod expire;
 pub(crate) mod plan;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -16,11 +17,12 @@ use lakebed_record::Slot;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::OpKind;
 use lakebed_store::env::Env;
-use lakebed_store::{Fault, Store, Version};
+use lakebed_store::{Fault, Listed, Store, Version, list};
 
 use self::plan::{StandingFloor, Stop};
 use crate::control::Current;
 use crate::current;
+use crate::settled;
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 
@@ -198,18 +200,17 @@ impl Round<'_> {
     }
 
     async fn clean_leftovers(&mut self, floor: StandingFloor) -> Result<(), SnapshotError> {
-        let mut after = None;
-        loop {
-            let prefix = keys::log_prefix();
-            let listing = list(self.store, &prefix, after.as_ref()).await?;
-            let last = listing.objects.last().map(|o| o.key.clone());
-            let at_floor = listing.objects.iter().any(|o| floor.keeps(&o.key));
-            self.delete_slots(floor, listing.objects.into_iter().map(|o| o.key).collect()).await;
-            if at_floor || !listing.more {
-                return Ok(());
+        let prefix = keys::log_prefix();
+        let mut pages = pin!(list::pages(self.store, &prefix));
+        while let Some(page) = pages.next().await {
+            let slots: Vec<Key> = listed(&prefix, page)?.collect();
+            let at_floor = slots.iter().any(|key| floor.keeps(key));
+            self.delete_slots(floor, slots).await;
+            if at_floor {
+                break;
             }
-            after = last;
         }
+        Ok(())
     }
 
     async fn delete_slots(&mut self, floor: StandingFloor, slots: Vec<Key>) {
@@ -222,30 +223,26 @@ impl Round<'_> {
         for kept in &current.snapshots {
             named.extend(snapshot::part_keys(self.store, self.env, kept).await?);
         }
-        let mut after = None;
-        loop {
-            let listing = list(self.store, keys::SNAPSHOTS, after.as_ref()).await?;
-            let last = listing.objects.last().map(|o| o.key.clone());
-            let listed = listing.objects.into_iter().map(|o| o.key);
+        let mut pages = pin!(list::pages(self.store, keys::SNAPSHOTS));
+        while let Some(page) = pages.next().await {
+            let listed = listed(keys::SNAPSHOTS, page)?;
             let garbage = listed.filter(|key| plan::snapshot_garbage(current, &named, key)).collect();
             self.cleaned.snapshot_objects_deleted += self.delete(garbage).await;
-            if !listing.more {
-                return Ok(());
-            }
-            after = last;
         }
+        Ok(())
     }
 
-    /// Returns how many deletes were answered; the rest is found by a list.
+    /// Returns how many deletes were answered; the rest, which the store refuses, is found by a list.
     async fn delete(&self, keys: Vec<Key>) -> u64 {
-        let store = self.store;
-        let deletes = stream::iter(keys).map(|key| async move { store.delete(&key).await.value.is_ok() });
+        let (store, env) = (self.store, self.env);
+        let deletes = stream::iter(keys).map(|key| async move { settled::delete(store, env, &key).await.is_ok() });
         deletes.buffer_unordered(self.config.parallel).filter(|done| std::future::ready(*done)).count().await as u64
     }
 }
 
-async fn list(store: &dyn Store, prefix: &str, after: Option<&Key>) -> Result<lakebed_store::Listing, SnapshotError> {
-    store.list(prefix, after).await.value.map_err(|fault: Fault| SnapshotError::List { prefix: prefix.into(), fault })
+fn listed(prefix: &str, page: Result<Vec<Listed>, Fault>) -> Result<impl Iterator<Item = Key>, SnapshotError> {
+    let page = page.map_err(|fault| SnapshotError::List { prefix: prefix.into(), fault })?;
+    Ok(page.into_iter().map(|o| o.key))
 }
 
 #[cfg(test)]
