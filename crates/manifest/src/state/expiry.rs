@@ -11,6 +11,7 @@ impl State {
         self.producer_states > 0
             || self.buckets.iter().any(|b| !b.pending.is_empty())
             || self.nodes().any(|(_, n)| n.down_at.is_some())
+            || self.first_freed_slot().is_some()
     }
 
     /// (partition, producer) pairs of which sequences are remembered.

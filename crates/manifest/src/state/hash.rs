@@ -5,6 +5,7 @@
 use lakebed_record::{DataObject, LogTime, SegmentName, TopicPartition};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::freed::Freed;
 use super::partition::{Entry, Page, ProducerState};
 
 /// Seeds, so that elements of different kinds never cancel out.
@@ -18,6 +19,7 @@ pub enum Element {
     Globals = 6,
     Page = 7,
     Pending = 8,
+    Freed = 9,
 }
 
 /// A fixed buffer of numbers to hash.
@@ -117,6 +119,13 @@ pub fn page(tp: TopicPartition, page: &Page) -> u64 {
 
 pub fn pending(name: &SegmentName, since: LogTime) -> u64 {
     Numbers::new().object(DataObject::Segment(*name)).signed(since.0).hash(Element::Pending)
+}
+
+/// 0 where nothing has become free yet.
+pub fn freed(freed: &Freed) -> u64 {
+    let numbers = |numbers: Numbers, span: &super::freed::Span| numbers.signed(span.since.0).push(span.lowest.0);
+    let spans = || freed.0.iter().flatten();
+    spans().next().map_or(0, |_| spans().fold(Numbers::new(), numbers).hash(Element::Freed))
 }
 
 pub fn globals(numbers: [u64; 5]) -> u64 {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod expiry;
+mod freed;
 mod hash;
 mod moves;
 mod objects;
@@ -21,6 +22,7 @@ use lakebed_record::{
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
+use freed::Freed;
 pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
 
@@ -73,6 +75,7 @@ pub struct State {
     next_producer_id: i64,
     /// Producer states of ids below this may have been expired.
     producers_expired_below: i64,
+    freed: Freed,
     buckets: Vec<Arc<Bucket>>,
     /// The bucket's for its whole life, so no part of the hash.
     waits: Waits,
@@ -103,6 +106,7 @@ impl State {
             feature_level: 1,
             next_producer_id: 1,
             producers_expired_below: 0,
+            freed: Freed::default(),
             buckets: vec![Arc::default(); BUCKETS],
             waits,
             names: Arc::default(),
@@ -191,6 +195,7 @@ impl State {
             self.next_producer_id as u64,
             self.producers_expired_below as u64,
         ]);
+        let globals = globals.wrapping_add(hash::freed(&self.freed));
         self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
     }
 

@@ -9,6 +9,7 @@ use lakebed_record::{
 };
 use prost::Message;
 
+use super::freed::Span;
 use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
@@ -153,6 +154,17 @@ struct Globals {
     /// What waiting times are divided by; 0 means 1.
     #[prost(uint32, tag = "6")]
     time_scale: u32,
+    /// Spans of log time in which inline slots became free, the newest first.
+    #[prost(message, repeated, tag = "7")]
+    freed: Vec<FreedPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FreedPart {
+    #[prost(int64, tag = "1")]
+    since: i64,
+    #[prost(uint64, tag = "2")]
+    lowest: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,6 +181,7 @@ pub(super) fn topic_bytes(topic: &Topic) -> Vec<u8> {
 
 /// The state's globals, for the snapshot's index.
 pub fn encode_globals(state: &State) -> Vec<u8> {
+    let freed = state.freed.0.iter().flatten();
     let globals = Globals {
         slot: state.slot.0,
         log_time: state.log_time.0,
@@ -176,6 +189,7 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
         next_producer_id: state.next_producer_id,
         producers_expired_below: state.producers_expired_below,
         time_scale: Some(state.waits.scale()).filter(|scale| *scale != 1).unwrap_or_default(),
+        freed: freed.map(|span| FreedPart { since: span.since.0, lowest: span.lowest.0 }).collect(),
     };
     globals.encode_to_vec()
 }
@@ -189,6 +203,9 @@ pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
     state.feature_level = g.feature_level as u16;
     state.next_producer_id = g.next_producer_id;
     state.producers_expired_below = g.producers_expired_below;
+    for (to, span) in state.freed.0.iter_mut().zip(g.freed) {
+        *to = Some(Span { since: LogTime(span.since), lowest: Slot(span.lowest) });
+    }
     Ok(state)
 }
 
