@@ -34,6 +34,9 @@ pub struct Waits {
     pub snapshot_apart: Duration,
     /// Between two rounds of cleaning, and between two of expiry.
     pub round_every: Duration,
+    /// How long nobody has written before another node than the last author looks whether work of the cluster rests: longer than
+    /// the last author lets small entries wait to be merged.
+    pub take_over_after: Duration,
     /// Between two lists of what lies below the floor, and of snapshots that nobody names.
     pub list_every: Duration,
 }
@@ -64,6 +67,7 @@ impl Waits {
             evidence_before_ms: ms(5 * MINUTE, 2 * SECOND),
             snapshot_apart: duration(MINUTE, SECOND),
             round_every: duration(MINUTE, SECOND),
+            take_over_after: duration(20 * MINUTE, 5 * SECOND),
             list_every: duration(24 * HOUR, 30 * SECOND),
         }
     }

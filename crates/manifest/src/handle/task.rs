@@ -1,6 +1,7 @@
 //! The task that owns the core: carries out its actions, feeds it answers, keeps the shared state and status.
 
 mod duties;
+mod take_over;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::log::{Action, Answered, Config, Core, Dated, Evidence, GetAnswer, Log
 use crate::open::{self, OpenError};
 use crate::snapshot::{Namer, SnapshotError, Written};
 use crate::state::State;
+use take_over::Watch;
 
 const SAMPLES: usize = 64;
 /// While time must be verified and nothing else is asked of the store, CURRENT is read this often to see its `Date`.
@@ -41,6 +43,7 @@ enum Done {
     Head { slot: Slot, op: u64, total_len: Option<u64> },
     Floor { op: u64, floor: Option<Slot> },
     Snapshot { namer: Namer, slot: Slot, result: Result<Written, SnapshotError> },
+    Looked(Option<take_over::Look>),
     Cleaned { progress: Progress, cleaned: Cleaned, result: Result<(), SnapshotError> },
     Date,
     Reloaded(Box<Result<open::Loaded, OpenError>>),
@@ -78,6 +81,11 @@ pub(super) struct Task {
     expiring: Option<u64>,
     /// When log time will be so old that a tick may be due.
     tick_at: Option<Duration>,
+    watch: Watch,
+    /// A look is under way.
+    looking: bool,
+    /// Until this node or another has written.
+    taking_over: bool,
     puts: VecDeque<Duration>,
     verifying: bool,
     next_verify: Duration,
@@ -101,6 +109,7 @@ impl Task {
         read_ahead.into_iter().for_each(|(slot, content)| core.add_read_ahead(slot, content));
         let namer = Some(Namer { node: core.incarnation(), next: 0 });
         let last_snapshot = shared.status.lock().last_snapshot;
+        let watch = Watch::new(shared.state.read().waits().take_over_after, env.clock.monotonic());
         Task {
             store,
             env,
@@ -124,6 +133,9 @@ impl Task {
             next_round: Duration::ZERO,
             expiring: None,
             tick_at: None,
+            watch,
+            looking: false,
+            taking_over: false,
             puts: VecDeque::new(),
             verifying: false,
             next_verify: Duration::ZERO,
@@ -162,7 +174,7 @@ impl Task {
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let wake = self.core.next_wake(&self.shared.state.read());
         let verify = self.verifying.then_some(self.next_verify);
-        let duties = self.duties_wake();
+        let duties = self.duties_wake().into_iter().chain(self.watch_wake());
         let env = self.env.clone();
         let now = self.now();
         async move {
@@ -218,6 +230,7 @@ impl Task {
             Done::Head { slot, op, total_len } => self.core.on_head(slot, op, total_len, at, &state()),
             Done::Floor { op, floor } => self.core.on_floor(op, floor, at.now, &state()),
             Done::Snapshot { namer, slot, result } => self.on_snapshot(namer, slot, result),
+            Done::Looked(look) => self.on_looked(look),
             Done::Cleaned { progress, cleaned, result } => self.on_cleaned(progress, cleaned, result),
             Done::Date => {}
             Done::Reloaded(result) => self.on_reloaded(*result),
@@ -251,8 +264,9 @@ impl Task {
         let time = self.clock.view(now).unwrap_or(TimeView { now, wall_ms: 0, verified: false });
         self.core.set_following(self.shared.followers.load(Ordering::Relaxed) > 0, now);
         let ticking = self.ticking(time);
-        self.core.want_log_time(!self.fences.is_empty() || ticking);
+        self.core.want_log_time(!self.fences.is_empty() || ticking || self.takes_over());
         self.start_round(now);
+        self.look_around(now);
         let entropy = self.env.entropy.clone();
         let actions = {
             let mut state = self.shared.state.write();
@@ -334,6 +348,7 @@ impl Task {
         }
         self.listener.applied(changed, slot);
         self.last_author = own;
+        self.taking_over = false;
         self.snapshot_duty(slot, own);
     }
 
@@ -383,6 +398,7 @@ impl Task {
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
         self.progress = Some(Progress::default());
         (self.expiring, self.last_author) = (None, false);
+        (self.looking, self.taking_over) = (false, false);
         let waiting = std::mem::take(&mut self.barriers);
         for (_, done) in waiting {
             self.barriers.insert(self.core.barrier(), done);
