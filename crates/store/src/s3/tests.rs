@@ -109,6 +109,43 @@ fn rope() -> Body {
 }
 
 #[tokio::test]
+async fn a_store_that_says_when_to_come_back_is_left_alone_until_then() {
+    let told = |seconds| {
+        status("503 Slow Down", &format!("Retry-After: {seconds}\r\n"), "<Error><Code>SlowDown</Code></Error>")
+    };
+    let there = || object("200 OK", "", "hello");
+    let server = Canned::start(vec![told(1), there(), told(3_600)]).await;
+    let (store, key) = (server.store(), Key::new("a"));
+    let throttled = |reply: Reply<Result<Object, ReadError>>| match reply.value {
+        Err(ReadError::Fault(fault)) if fault.kind == FaultKind::Throttled => fault.message,
+        other => panic!("{other:?}"),
+    };
+    throttled(store.get(&key, None).await);
+    let begun = std::time::Instant::now();
+    assert!(store.get(&key, None).await.value.is_ok());
+    assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+    throttled(store.get(&key, None).await);
+    let message = throttled(store.get(&key, None).await);
+    assert!(message.starts_with("not sent") && message.contains("60 s"), "{message}");
+    assert_eq!(server.requests.lock().len(), 3);
+}
+
+#[tokio::test]
+async fn a_bucket_that_keeps_versions_is_noted_and_one_that_does_not_tell_is_not() {
+    let versioned = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let rules = "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>\
+                 <Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>";
+    let server = Canned::start(vec![status("200 OK", "", versioned), status("200 OK", "", rules)]).await;
+    let notes = server.store().notes().await;
+    assert!(notes.len() == 2 && notes[0].contains("versions") && notes[1].contains("rule old"), "{notes:?}");
+    let heads: Vec<_> = server.requests.lock().iter().map(|(head, _)| head.clone()).collect();
+    assert!(heads[0].starts_with("get /bucket") && heads[0].contains("versioning"), "{heads:?}");
+    let denied = || error("403 Forbidden", "AccessDenied");
+    let server = Canned::start(vec![denied(), error("501 Not Implemented", "NotImplemented"), denied()]).await;
+    assert!(server.store().notes().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_create_is_one_conditional_put_of_known_length_with_its_checksum() {
     let server = Canned::start(vec![status("200 OK", "ETag: \"e\"\r\n", "")]).await;
     let reply = server.store().create(&Key::new("log/1"), &rope()).await;
