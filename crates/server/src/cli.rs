@@ -139,7 +139,7 @@ pub enum Inspect {
     },
     /// One commit with its groups and ops
     Slot { slot: u64 },
-    /// The record batches in a segment, given its key, or in a commit, given its slot
+    /// The record batches in a segment, given its key, or in a commit, given its slot; the entries of an index page
     Segment { key: String },
     /// The index of one partition: its offsets, and which bytes of which object hold them
     Partition {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use lakebed_manifest::{Commit, SlotContent, SnapshotRef, examine};
+use lakebed_manifest::{Commit, Entry, SlotContent, SnapshotRef, examine};
 use lakebed_record::batch::{BatchHeader, crc_matches, split_first};
+use lakebed_record::entries::IndexPage;
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::keys::{self, Key, Name};
 use lakebed_record::ops::{OpKind, Place};
@@ -142,6 +143,10 @@ impl Reader {
     async fn segment(&self, key: &str) -> Result<()> {
         let (key, kind) = data_key(key)?;
         let object = self.store.get(&key, None).await.value.with_context(|| key.to_string())?;
+        if let Ok(page) = IndexPage::decode(&object.bytes) {
+            print_page(&key, object.bytes.len(), &page);
+            return Ok(());
+        }
         let header = envelope::open(kind, &object.bytes).with_context(|| key.to_string())?;
         let (stored, declared) = (object.meta.total_len, header.total_len());
         say(format_args!("{key} {stored} bytes, declared {declared}, feature level {}", header.feature_level));
@@ -176,19 +181,20 @@ impl Reader {
                 page.base_offset, page.end_offset, page.entries
             ));
         }
-        for e in p.entries() {
-            let key = keys::data(&e.object);
-            say(format_args!(
-                "{:>12} to {:>12} {key} bytes {} + {} max time {}",
-                e.base_offset,
-                e.end_offset(),
-                e.start,
-                e.len,
-                e.max_timestamp
-            ));
-        }
+        p.entries().for_each(print_entry);
         Ok(())
     }
+}
+
+fn print_page(key: &Key, bytes: usize, page: &IndexPage) {
+    say(format_args!("{key} {bytes} bytes, index page of {} with {} entries", page.partition, page.entries.len()));
+    Entry::of_page(page).iter().for_each(print_entry);
+}
+
+fn print_entry(e: &Entry) {
+    let key = keys::data(&e.object);
+    let (from, to) = (e.base_offset, e.end_offset());
+    say(format_args!("{from:>12} to {to:>12} {key} bytes {} + {} max time {}", e.start, e.len, e.max_timestamp));
 }
 
 /// A key as `inspect` prints it, or the number of a slot.
@@ -200,7 +206,7 @@ fn data_key(key: &str) -> Result<(Key, Kind)> {
     match named {
         Some((Name::Segment(_), key)) => Ok((key, Kind::Segment)),
         Some((Name::Log(_), key)) => Ok((key, Kind::Commit)),
-        _ => bail!("{key} is not the key of a segment or a slot"),
+        _ => bail!("{key} is not the key of a segment, an index page or a slot"),
     }
 }
 
