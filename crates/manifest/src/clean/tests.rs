@@ -143,7 +143,7 @@ impl World {
             floors: Mutex::default(),
             swap: Mutex::default(),
         });
-        let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), 1).await.expect("a new bucket");
+        let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), 1, None).await.expect("a new bucket");
         let namer = Namer { node: NODE, next: 0 };
         let (state, progress) = (loaded.state, Progress::default());
         let mut world = World { clock, env, store, state, namer, progress, groups: 0 };
@@ -252,7 +252,7 @@ async fn old_slots_up_to_the_oldest_kept_snapshot_go() {
     assert_eq!((world.floor().await, world.slots()), (11, (11..=30).collect()));
     assert!(world.deletes_in_order());
     // From every kept snapshot, and from the start, the log still leads to the same state.
-    let loaded = open::load(world.store.as_ref(), &world.env, &mut LogClock::default(), 1).await.expect("opens");
+    let loaded = open::load(world.store.as_ref(), &world.env, &mut LogClock::default(), 1, None).await.expect("opens");
     assert_eq!(loaded.state.hash(), world.state.hash());
     // Nothing more is to be done until a snapshot goes: not even CURRENT is read.
     assert_eq!(world.round().await.floor, None);
@@ -407,10 +407,14 @@ async fn replay_that_cleaning_overtakes_starts_over() {
     assert_eq!(later.floor().await, 41);
     // What the reader meets from its first slot on is the later bucket; FORMAT and the first CURRENT are the same.
     let reader = Arc::new(Moved { before: world.store.clone(), after: later.store.clone(), moved: false.into() });
-    let loaded = open::load(reader.as_ref(), &world.env, &mut LogClock::default(), 1).await.expect("opens");
-    assert_eq!((loaded.state.slot(), loaded.snapshot), (Slot(60), Slot(60)));
+    let loaded = open::load(reader.as_ref(), &world.env, &mut LogClock::default(), 1, None).await.expect("opens");
+    assert_eq!((loaded.state.slot(), loaded.current.newest_snapshot()), (Slot(60), Slot(60)));
     assert_eq!(loaded.state.hash(), later.state.hash());
     assert_eq!(loaded.evidence.map(|e| e.slot), Some(Slot(61)));
+    // Whoever only looks is told of the CURRENT that the state goes with.
+    let reader = Moved { before: world.store.clone(), after: later.store.clone(), moved: false.into() };
+    let seen = crate::examine::cluster(&reader, &world.env).await.expect("reads");
+    assert_eq!((seen.state.slot(), seen.current.newest_snapshot()), (Slot(60), Slot(60)));
 }
 
 /// One bucket until a slot is read, then another.
