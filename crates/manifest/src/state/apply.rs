@@ -223,25 +223,21 @@ impl State {
     }
 
     fn expire_producers(&mut self, now: LogTime, op: &ExpireProducers) -> OpOutcome {
-        let expiry = self.waits.producer_expiry_ms;
-        let idle = |p: &ProducerState| now.0 > p.last_append.0 + expiry;
-        for index in 0..self.buckets.len() {
-            for id in &op.producer_ids {
-                let partitions: Vec<TopicPartition> = self.buckets[index]
-                    .partitions
-                    .iter()
-                    .filter(|(_, p)| p.producers.get(id).is_some_and(idle))
-                    .map(|(tp, _)| *tp)
-                    .collect();
-                for tp in partitions {
-                    self.producers_expired_below = self.producers_expired_below.max(*id + 1);
-                    self.producer_states -= 1;
-                    self.with_partition(tp, |p, sum| {
-                        if let Some(gone) = p.producers.remove(id) {
-                            *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
-                        }
-                    });
+        for named in &op.partitions {
+            let Some(topic) = TopicId::from_bytes(&named.topic_id) else { continue };
+            let tp = TopicPartition::new(topic, named.partition);
+            for id in &named.producer_ids {
+                let state = self.partition(tp).and_then(|p| p.producers.get(id));
+                if !state.is_some_and(|p| self.is_idle(p, now)) {
+                    continue;
                 }
+                self.producers_expired_below = self.producers_expired_below.max(*id + 1);
+                self.producer_states -= 1;
+                self.with_partition(tp, |p, sum| {
+                    if let Some(gone) = p.producers.remove(id) {
+                        *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
+                    }
+                });
             }
         }
         OpOutcome::Done

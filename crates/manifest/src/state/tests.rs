@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use lakebed_record::ops::{
     Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers,
     GrantProducerId, Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind,
-    PartitionAppend, PartitionMove, Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
+    PartitionAppend, PartitionMove, PartitionProducers, Place, ProducerMeta, SealEntries, SegmentPlace,
+    SetFeatureLevel, Truncate,
 };
 use lakebed_record::{CommitId, DataObject, Incarnation, Slot, TopicId, TopicPartition};
 
@@ -183,7 +184,13 @@ fn parse_op(text: &str) -> OpKind {
         }),
         "delete" => OpKind::DeleteTopic(DeleteTopic { topic_id: id("id") }),
         "pid" => OpKind::GrantProducerId(GrantProducerId {}),
-        "expire" => OpKind::ExpireProducers(ExpireProducers { producer_ids: vec![args[0].parse().expect("id")] }),
+        "expire" => OpKind::ExpireProducers(ExpireProducers {
+            partitions: vec![PartitionProducers {
+                topic_id: id("id"),
+                partition: value(args, "partition").unwrap_or(0),
+                producer_ids: vec![args[0].parse().expect("a producer")],
+            }],
+        }),
         "truncate" => OpKind::Truncate(Truncate {
             topic_id: id("id"),
             partition: value(args, "partition").unwrap_or(0),
