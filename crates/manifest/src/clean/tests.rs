@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use bytes::Bytes;
 use lakebed_record::envelope::Kind;
@@ -12,7 +12,9 @@ use lakebed_record::ops::{
 use lakebed_record::{CommitId, Incarnation};
 use lakebed_store::env::Clock;
 use lakebed_store::memory::MemoryStore;
-use lakebed_store::{Body, BoxFuture, Created, FaultKind, Listing, Meta, Object, ReadError, Reply, StoreKind, Swapped};
+use lakebed_store::{
+    Body, BoxFuture, Created, FaultKind, Listing, Meta, Object, ReadError, Reply, StoreKind, Swapped, Version,
+};
 use parking_lot::Mutex;
 
 use super::*;
@@ -25,6 +27,8 @@ use crate::snapshot::Namer;
 const NODE: Incarnation = Incarnation(5);
 const DAY: i64 = 86_400_000;
 const T: i64 = 1_700_000_000_000;
+static NO_SNAPSHOT: AtomicBool = AtomicBool::new(false);
+const AT_ONCE: FloorSwaps<'static> = FloorSwaps { at_least: 1, snapshot_under_way: &NO_SNAPSHOT };
 
 /// Ms since `T`.
 struct Still(AtomicI64);
@@ -46,6 +50,8 @@ impl Clock for Still {
 /// A store that says what it was asked to delete, and whose next swap goes as told.
 struct Watched {
     inner: MemoryStore,
+    /// Somebody else swaps CURRENT (nothing changes but its serial number) at the next HEAD.
+    swap_at_head: AtomicBool,
     deleted: Mutex<Vec<Key>>,
     /// CURRENT's floor at each delete.
     floors: Mutex<Vec<u64>>,
@@ -71,7 +77,16 @@ impl Store for Watched {
     }
 
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
+        Box::pin(async move {
+            if self.swap_at_head.swap(false, Ordering::Relaxed) {
+                let object = self.inner.get(&keys::current(), None).await.value.expect("CURRENT is there");
+                let current: Current = control::open(Kind::Current, &object.bytes).expect("reads");
+                let next = control::seal(Kind::Current, &current.with_floor(Slot(0), 77));
+                let swapped = self.inner.swap(&keys::current(), Some(&object.meta.version), &next).await.value;
+                assert!(matches!(swapped, Swapped::Yes(_)));
+            }
+            self.inner.head(key).await
+        })
     }
 
     fn swap<'a>(
@@ -139,6 +154,7 @@ impl World {
         let env = Env { clock: clock.clone(), entropy: Env::system().entropy };
         let store = Arc::new(Watched {
             inner: MemoryStore::new(&env),
+            swap_at_head: AtomicBool::default(),
             deleted: Mutex::default(),
             floors: Mutex::default(),
             swap: Mutex::default(),
@@ -212,7 +228,12 @@ impl World {
 
     async fn round(&mut self) -> Cleaned {
         let config = Cleaning { slots_per_round: 1_000, parallel: 4 };
-        let (cleaned, result) = round(self.store.as_ref(), &self.env, &self.state, &config, &mut self.progress).await;
+        self.round_with(&config, AT_ONCE).await
+    }
+
+    async fn round_with(&mut self, config: &Cleaning, swaps: FloorSwaps<'_>) -> Cleaned {
+        let (cleaned, result) =
+            round(self.store.as_ref(), &self.env, &self.state, config, swaps, &mut self.progress).await;
         result.expect("nothing fails here");
         cleaned
     }
@@ -287,7 +308,7 @@ async fn this_host_s_clock_says_nothing_of_a_slot_s_age() {
     let ahead = Arc::new(Still(AtomicI64::new(100 * DAY)));
     let env = Env { clock: ahead, entropy: world.env.entropy.clone() };
     let config = Cleaning::default();
-    let (_, result) = round(world.store.as_ref(), &env, &world.state, &config, &mut world.progress).await;
+    let (_, result) = round(world.store.as_ref(), &env, &world.state, &config, AT_ONCE, &mut world.progress).await;
     result.expect("nothing fails here");
     assert_eq!((world.floor().await, world.slots().len()), (1, 30));
 }
@@ -328,13 +349,42 @@ async fn slots_go_only_when_the_swap_is_known_to_have_succeeded() {
 }
 
 #[tokio::test]
+async fn a_current_that_changes_while_slots_are_looked_at_does_not_keep_the_floor_down() {
+    let mut world = World::thirty().await;
+    world.advance(DAY);
+    world.store.swap_at_head.store(true, Ordering::Relaxed);
+    let cleaned = world.round().await;
+    assert_eq!((cleaned.floor, world.floor().await, world.slots().len()), (Some(Slot(11)), 11, 20));
+    assert!(world.deletes_in_order());
+}
+
+#[tokio::test]
+async fn the_floor_waits_for_a_snapshot_and_for_a_step_that_is_worth_a_swap() {
+    let mut world = World::thirty().await;
+    let config = Cleaning { slots_per_round: 4, parallel: 2 };
+    world.advance(DAY);
+    let writing = AtomicBool::new(true);
+    let waiting = FloorSwaps { at_least: 1, snapshot_under_way: &writing };
+    world.round_with(&config, waiting).await;
+    assert_eq!((world.floor().await, world.slots().len()), (1, 30), "a snapshot is being written");
+    let steps = FloorSwaps { at_least: 8, ..AT_ONCE };
+    world.round_with(&config, steps).await;
+    assert_eq!(world.floor().await, 9, "what was looked at before counts");
+    world.round_with(&config, steps).await;
+    assert_eq!(world.floor().await, 11, "two slots only, but no more may go");
+    let mut world = World::thirty().await;
+    world.advance(DAY);
+    world.round_with(&config, steps).await;
+    assert_eq!((world.floor().await, world.slots().len()), (1, 30), "four slots are too few");
+}
+
+#[tokio::test]
 async fn a_bounded_number_of_slots_in_a_round() {
     let mut world = World::thirty().await;
     world.advance(DAY);
     let config = Cleaning { slots_per_round: 4, parallel: 2 };
     for expected in [5, 9, 11] {
-        let (_, result) = round(world.store.as_ref(), &world.env, &world.state, &config, &mut world.progress).await;
-        result.expect("nothing fails here");
+        world.round_with(&config, AT_ONCE).await;
         assert_eq!(world.floor().await, expected);
     }
 }

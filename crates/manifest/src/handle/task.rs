@@ -4,7 +4,7 @@ mod duties;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{self, FutureExt};
@@ -67,6 +67,7 @@ pub(super) struct Task {
     namer: Option<Namer>,
     last_snapshot: Slot,
     last_snapshot_at: Option<Duration>,
+    writing_snapshot: Arc<AtomicBool>,
     /// This node wrote the last applied slot.
     last_author: bool,
     /// Since the last round of cleaning began.
@@ -125,6 +126,7 @@ impl Task {
             namer,
             last_snapshot,
             last_snapshot_at: None,
+            writing_snapshot: Arc::default(),
             last_author: false,
             snapshot_written: false,
             progress: Some(Progress::default()),
@@ -397,6 +399,7 @@ impl Task {
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
         self.progress = Some(Progress::default());
         (self.expiring, self.last_author) = (None, false);
+        self.writing_snapshot.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut self.barriers);
         for (_, done) in waiting {
             self.barriers.insert(self.core.barrier(), done);
