@@ -410,7 +410,7 @@ impl Core {
                 self.actions.push(Action::Applied { slot, changed: applied.changed, body, own });
                 for (group, outcome) in commit.groups.iter().zip(applied.outcomes) {
                     if group.incarnation == self.me.0 {
-                        self.resolve(slot, commit.payload_start + group.inline_start, group, outcome);
+                        self.resolve(slot, commit.payload_start.saturating_add(group.inline_start), group, outcome);
                     }
                 }
             }
