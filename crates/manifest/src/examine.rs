@@ -17,6 +17,7 @@ use crate::state::State;
 /// What the bucket says of a cluster.
 pub struct Cluster {
     pub format: Format,
+    /// As it was read after the log.
     pub current: Current,
     /// Replayed from the newest snapshot up to the first slot that is missing.
     pub state: State,
@@ -29,9 +30,9 @@ pub async fn cluster(store: &dyn Store, env: &Env) -> Result<Cluster, OpenError>
     let format: Format = sealed(store, env, Kind::Format, keys::format()).await?;
     let current: Current = sealed(store, env, Kind::Current, keys::current()).await?;
     let mut clock = LogClock::default();
-    let loaded = open::load_from(store, env, &mut clock, &format, current.clone()).await?;
+    let loaded = open::load_from(store, env, &mut clock, &format, current, None).await?;
     let beyond = loaded.read_ahead.into_iter().map(|(slot, _)| slot).collect();
-    Ok(Cluster { format, current, state: loaded.state, beyond })
+    Ok(Cluster { format, current: loaded.current, state: loaded.state, beyond })
 }
 
 async fn sealed<T: serde::de::DeserializeOwned>(

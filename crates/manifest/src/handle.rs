@@ -3,6 +3,8 @@
 //! One task owns the core; handles send it requests and share the state behind a lock. Dropping every handle ends the task.
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -113,6 +115,8 @@ pub struct Status {
     /// How often the log floor had passed this node, so that it jumped by snapshot.
     pub overtaken: u64,
     pub cleaning: CleaningStatus,
+    /// Somebody's state was not what the log gives: whose, and since which slot.
+    pub alarm: Option<String>,
     /// Why this node serves no more.
     pub halted: Option<String>,
     /// How far the host's clock is ahead of the store's, if that is more than 5 min.
@@ -177,14 +181,14 @@ impl Manifest {
         listener: Arc<dyn ApplyListener>,
     ) -> Result<Manifest, OpenError> {
         let mut clock = crate::log::LogClock::default();
-        let loaded = open::load(store.as_ref(), &env, &mut clock, config.time_scale).await?;
+        let loaded = open::load(store.as_ref(), &env, &mut clock, config.time_scale, None).await?;
         tracing::info!(slot = %loaded.state.slot(), replayed = loaded.replayed, "replayed the log");
         let (requests, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
             status: Mutex::new(Status {
-                last_snapshot: loaded.snapshot,
-                cleaning: CleaningStatus { floor: loaded.floor, ..CleaningStatus::default() },
+                last_snapshot: loaded.current.newest_snapshot(),
+                cleaning: CleaningStatus { floor: Slot(loaded.current.log_floor), ..CleaningStatus::default() },
                 ..Status::default()
             }),
             incarnation: Mutex::new((Incarnation(0), BrokerId(0))),
@@ -201,6 +205,7 @@ impl Manifest {
             clock,
             loaded.read_ahead,
             loaded.evidence,
+            &loaded.disputed,
             up,
         );
         tokio::spawn(task.run(inbox));

@@ -236,7 +236,10 @@ fn describe(op: Option<&OpKind>) -> String {
         }
         Some(OpKind::DeleteTopic(op)) => format!("delete topic {}", topic(&op.topic_id)),
         Some(OpKind::GrantProducerId(_)) => "grant a producer id".into(),
-        Some(OpKind::ExpireProducers(op)) => format!("expire {} producers", op.producer_ids.len()),
+        Some(OpKind::ExpireProducers(op)) => {
+            let count: usize = op.partitions.iter().map(|p| p.producer_ids.len()).sum();
+            format!("expire {count} producers of {} partitions", op.partitions.len())
+        }
         Some(OpKind::Append(op)) => {
             let place = match &op.place {
                 Some(Place::Segment(s)) => keys::segment(&s.into()).to_string(),

@@ -309,7 +309,7 @@ impl S3Store {
     /// The answer to a range that holds no bytes, which HTTP cannot ask for.
     async fn nothing_of(&self, key: &Key) -> Reply<Result<Object, ReadError>> {
         let reply = self.head_object(key).await;
-        let value = reply.value.map(|meta| Object { bytes: Bytes::new(), meta }).map_err(Failure::of_read);
+        let value = reply.value.map(|meta| Object { bytes: Bytes::new(), meta }).map_err(Failure::of_head);
         Reply { value, date_ms: reply.date_ms }
     }
 
@@ -388,7 +388,7 @@ impl Store for S3Store {
             let value = match reply.value {
                 Ok(object) => Ok(object),
                 Err(failure) if failure.status == Some(416) => return self.nothing_of(key).await,
-                Err(failure) => Err(failure.of_read()),
+                Err(failure) => Err(failure.of_get()),
             };
             Reply { value, date_ms: reply.date_ms }
         })
@@ -397,7 +397,7 @@ impl Store for S3Store {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
         Box::pin(async move {
             let reply = self.head_object(key).await;
-            Reply { value: reply.value.map_err(Failure::of_read), date_ms: reply.date_ms }
+            Reply { value: reply.value.map_err(Failure::of_head), date_ms: reply.date_ms }
         })
     }
 

@@ -63,7 +63,7 @@ impl Collector {
             self.env.clock.sleep(self.every).await;
             let pending = self.manifest.read(|s| s.pending_deletes().count());
             self.metrics.background().pending_deletes(pending);
-            if !self.manifest.status().last_author {
+            if !self.is_duty() {
                 continue;
             }
             if pending > 0 {
@@ -76,6 +76,11 @@ impl Collector {
         }
     }
 
+    /// Asked again before each page of names: a node that has come to doubt its own state goes by it no further.
+    fn is_duty(&self) -> bool {
+        self.manifest.status().last_author
+    }
+
     async fn delete_pending(&self) {
         // While something waits to expire, log time has to go on, also when nobody writes.
         if self.manifest.fence().await.is_err() {
@@ -83,7 +88,7 @@ impl Collector {
         }
         loop {
             let names: Vec<SegmentName> = self.manifest.read(|s| s.deletable().take(MOST_NAMES).collect());
-            if names.is_empty() {
+            if names.is_empty() || !self.is_duty() {
                 return;
             }
             let gone = self.delete(&names).await;
@@ -134,6 +139,9 @@ impl Collector {
             self.metrics.background().listed(objects.len() as u64);
             // Judged by what is applied now, after the reply.
             let orphans = self.manifest.read(|s| Garbage::in_page(s, objects.iter().map(|o| &o.key)));
+            if !self.is_duty() {
+                return;
+            }
             for key in &orphans.foreign {
                 tracing::warn!(%key, "this object is none of ours; it is left alone");
             }

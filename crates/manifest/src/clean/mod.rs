@@ -1,8 +1,8 @@
 //! Cleaning (4.5, 4.6): the log floor, slots below it, and what snapshots have left. A duty of the last author; several at once
 //! are safe.
 //!
-//! Order: every slot that the floor is to pass is looked at by a HEAD of its own; CURRENT gets the new floor, swapped from exactly the
-//! CURRENT that was read before; only then slots are deleted. A crash in between leaves slots below the floor, and a late writer
+//! Order: every slot that the floor is to pass is looked at by a HEAD of its own, which may take long; CURRENT is read and gets the new
+//! floor at once, swapped from exactly what was read; only then slots are deleted. A crash in between leaves slots below the floor, and a late writer
 //! may make some anew; a list finds them. Nothing but garbage is ever found by a list.
 
 pub mod expire;
@@ -10,6 +10,7 @@ pub(crate) mod plan;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -17,7 +18,7 @@ use lakebed_record::Slot;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::OpKind;
 use lakebed_store::env::Env;
-use lakebed_store::{Fault, Listed, Store, Version, list};
+use lakebed_store::{Fault, Listed, Store, list};
 
 use self::plan::{StandingFloor, Stop};
 use crate::control::Current;
@@ -40,6 +41,15 @@ impl Default for Cleaning {
     fn default() -> Cleaning {
         Cleaning { slots_per_round: 10_000, parallel: 32 }
     }
+}
+
+/// When the floor may be swapped into CURRENT: each swap makes a snapshot that is being written start over.
+#[derive(Clone, Copy, Debug)]
+pub struct FloorSwaps<'a> {
+    /// The floor rises by so many slots at least, or to the highest that it may have.
+    pub at_least: u64,
+    /// While set, the floor waits.
+    pub snapshot_under_way: &'a AtomicBool,
 }
 
 /// What rounds of one process remember; losing it costs requests, nothing else.
@@ -91,9 +101,10 @@ pub async fn round(
     env: &Env,
     state: &State,
     config: &Cleaning,
+    swaps: FloorSwaps<'_>,
     progress: &mut Progress,
 ) -> (Cleaned, Result<(), SnapshotError>) {
-    let mut round = Round { store, env, state, config, progress, cleaned: Cleaned::default() };
+    let mut round = Round { store, env, state, config, swaps, progress, cleaned: Cleaned::default() };
     let result = round.run().await;
     (round.cleaned, result)
 }
@@ -103,6 +114,7 @@ struct Round<'a> {
     env: &'a Env,
     state: &'a State,
     config: &'a Cleaning,
+    swaps: FloorSwaps<'a>,
     progress: &'a mut Progress,
     cleaned: Cleaned,
 }
@@ -117,10 +129,10 @@ impl Round<'_> {
         if !(slots || leftovers || snapshots) {
             return Ok(());
         }
-        let (mut current, version) = current::read(self.store, self.env).await?;
+        let mut current = current::read(self.store, self.env).await?.0;
         self.cleaned.floor = Some(Slot(current.log_floor));
         if slots {
-            current = self.clean_slots(current, &version).await?;
+            current = self.clean_slots(current).await?;
         }
         if leftovers {
             self.clean_leftovers(StandingFloor::of(&current)).await?;
@@ -135,26 +147,36 @@ impl Round<'_> {
     }
 
     /// Moves the floor and deletes what it has passed; returns CURRENT as it is known to be.
-    async fn clean_slots(&mut self, current: Current, version: &Version) -> Result<Current, SnapshotError> {
+    async fn clean_slots(&mut self, current: Current) -> Result<Current, SnapshotError> {
         let standing = Slot(current.log_floor);
         let first = self.progress.checked.max(standing);
         let limit = plan::limit(&current, self.state);
         let end = limit.min(first.plus(self.config.slots_per_round));
         let seen = self.look(first, end).await;
-        let (floor, stop) = plan::floor_after(first, &seen);
-        self.progress.checked = floor;
-        self.remember(stop, end == limit);
+        let (checked, stop) = plan::floor_after(first, &seen);
+        self.progress.checked = checked;
         if let Stop::Gone(slot) = stop {
             self.look_into(slot).await?;
         }
-        if floor <= standing {
+        if checked <= standing {
+            self.remember(stop, end == limit);
+            return Ok(current);
+        }
+        let (current, version) = current::read(self.store, self.env).await?;
+        let (standing, highest) = (Slot(current.log_floor), plan::limit(&current, self.state));
+        let floor = checked.min(highest);
+        if floor < highest && floor.0 < standing.0.saturating_add(self.swaps.at_least) || floor <= standing {
+            self.remember(stop, end == limit);
             return Ok(current);
         }
         let next = current.with_floor(floor, self.env.entropy.u128());
-        if !current::swap(self.store, self.env, version, &next).await? {
-            // Somebody else changed CURRENT: the next round begins with what is there then.
+        // If somebody else changes CURRENT at this very moment, the next round tries again.
+        if self.swaps.snapshot_under_way.load(Ordering::Relaxed)
+            || !current::swap(self.store, self.env, &version, &next).await?
+        {
             return Ok(current);
         }
+        self.remember(stop, end == limit);
         self.cleaned.floor = Some(floor);
         let passed = (standing.0..floor.0).map(|slot| keys::log(Slot(slot))).collect();
         self.delete_slots(StandingFloor::of(&next), passed).await;

@@ -27,7 +27,7 @@ pub fn seen(reply: &Reply<Result<Meta, ReadError>>, slot_age_ms: i64) -> Seen {
     match (&reply.value, reply.date_ms) {
         (Ok(meta), Some(date_ms)) => {
             let age = date_ms.saturating_sub(meta.last_modified_ms);
-            if age >= slot_age_ms { Seen::Old } else { Seen::Young(slot_age_ms - age) }
+            if age >= slot_age_ms { Seen::Old } else { Seen::Young(slot_age_ms.saturating_sub(age)) }
         }
         (Err(ReadError::NotFound), _) => Seen::Gone,
         _ => Seen::Unknown,

@@ -3,9 +3,9 @@
 mod duties;
 mod take_over;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{self, FutureExt};
@@ -70,6 +70,7 @@ pub(super) struct Task {
     namer: Option<Namer>,
     last_snapshot: Slot,
     last_snapshot_at: Option<Duration>,
+    writing_snapshot: Arc<AtomicBool>,
     /// This node wrote the last applied slot.
     last_author: bool,
     /// Since the last round of cleaning began.
@@ -89,6 +90,12 @@ pub(super) struct Task {
     puts: VecDeque<Duration>,
     verifying: bool,
     next_verify: Duration,
+    /// Authors that replay has shown to be wrong.
+    distrusted: BTreeSet<Incarnation>,
+    /// What a commit asserts another state of than this node had, until replay has told who is wrong.
+    diverged: Option<(Slot, Incarnation)>,
+    /// This process's state was not what replay gave, once.
+    was_wrong: bool,
     over: bool,
 }
 
@@ -103,6 +110,7 @@ impl Task {
         clock: LogClock,
         read_ahead: Vec<(Slot, SlotContent)>,
         evidence: Option<Evidence>,
+        disputed: &BTreeMap<Incarnation, Slot>,
         registered: oneshot::Sender<()>,
     ) -> Task {
         let mut core = new_core(store.as_ref(), &env, &config, &shared.state.read(), evidence);
@@ -110,7 +118,7 @@ impl Task {
         let namer = Some(Namer { node: core.incarnation(), next: 0 });
         let last_snapshot = shared.status.lock().last_snapshot;
         let watch = Watch::new(shared.state.read().waits().take_over_after, env.clock.monotonic());
-        Task {
+        let mut task = Task {
             store,
             env,
             config,
@@ -127,6 +135,7 @@ impl Task {
             namer,
             last_snapshot,
             last_snapshot_at: None,
+            writing_snapshot: Arc::default(),
             last_author: false,
             snapshot_written: false,
             progress: Some(Progress::default()),
@@ -139,8 +148,13 @@ impl Task {
             puts: VecDeque::new(),
             verifying: false,
             next_verify: Duration::ZERO,
+            distrusted: BTreeSet::new(),
+            diverged: None,
+            was_wrong: false,
             over: false,
-        }
+        };
+        task.accuse(disputed);
+        task
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
@@ -328,6 +342,7 @@ impl Task {
             }
             Action::Diverged { slot, author } => {
                 tracing::error!(%slot, %author, "a commit asserts another state than this node has; replaying from a snapshot");
+                self.diverged = Some((slot, author));
                 self.reload(Duration::ZERO);
             }
             Action::Halt(why) => self.halt(why),
@@ -395,21 +410,27 @@ impl Task {
         self.running.clear();
         self.verifying = false;
         self.core = new_core(self.store.as_ref(), &self.env, &self.config, &self.shared.state.read(), evidence);
+        self.distrusted.iter().for_each(|author| self.core.distrust(*author));
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
         self.progress = Some(Progress::default());
         (self.expiring, self.last_author) = (None, false);
         (self.looking, self.taking_over) = (false, false);
+        self.writing_snapshot.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut self.barriers);
         for (_, done) in waiting {
             self.barriers.insert(self.core.barrier(), done);
         }
     }
 
+    /// Until the state has been replayed this node does nothing for the cluster: the one it has may be wrong.
     fn reload(&mut self, pause: Duration) {
+        self.running.clear();
+        (self.verifying, self.last_author) = (false, false);
         let (store, env, time_scale) = (self.store.clone(), self.env.clone(), self.config.time_scale);
+        let watched = Some(self.shared.state.read().slot());
         self.running.push(Box::pin(async move {
             env.clock.sleep(pause).await;
-            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), time_scale).await;
+            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), time_scale, watched).await;
             (Done::Reloaded(Box::new(loaded)), None)
         }));
     }
@@ -423,14 +444,19 @@ impl Task {
                 });
             }
             Ok(loaded) => {
+                if let Err(why) = self.compare(loaded.hash_at) {
+                    return self.halt(why);
+                }
                 let before = std::mem::replace(&mut *self.shared.state.write(), loaded.state);
                 self.jumped(&before);
-                self.last_snapshot = self.last_snapshot.max(loaded.snapshot);
+                self.last_snapshot = self.last_snapshot.max(loaded.current.newest_snapshot());
                 let old = self.core.incarnation();
                 self.begin_again(loaded.evidence);
                 // What the old incarnation still has on its way must not apply behind what the new one sends.
                 let down = NodeDown { incarnation: old.0 };
                 self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
+                self.distrusted.insert(old);
+                self.accuse(&loaded.disputed);
                 loaded.read_ahead.into_iter().for_each(|(slot, content)| self.core.add_read_ahead(slot, content));
             }
             Err(error) if error.is_transient() => {
@@ -441,8 +467,49 @@ impl Task {
         }
     }
 
+    /// Whether this node was wrong itself; `replayed` is what replay gives at the slot up to which it had applied. Once it takes
+    /// the replayed state. What disagrees with its own replay a second time must not serve on (4.6).
+    fn compare(&mut self, replayed: Option<u64>) -> Result<(), String> {
+        let (applied, hash) = {
+            let state = self.shared.state.read();
+            (state.slot(), state.hash())
+        };
+        let diverged = self.diverged.take();
+        if replayed.is_none_or(|replayed| replayed == hash) {
+            return Ok(());
+        }
+        let from = diverged.map(|(slot, author)| format!(" (slot {slot}, asserted by {author})")).unwrap_or_default();
+        let why = format!("the state of this node at slot {applied} was not what replay of the log gives{from}");
+        if std::mem::replace(&mut self.was_wrong, true) {
+            return Err(format!("{why}, for the second time: look at this machine's memory, and compare builds"));
+        }
+        self.alarm(why);
+        Ok(())
+    }
+
+    /// Authors that assert what the log does not give. This node goes on; they are signed off, as any node may sign off any, and
+    /// find out by themselves from what others assert.
+    fn accuse(&mut self, disputed: &BTreeMap<Incarnation, Slot>) {
+        for (author, slot) in disputed {
+            self.core.distrust(*author);
+            let new = self.distrusted.insert(*author);
+            let live = self.shared.state.read().node(*author).is_some_and(|n| n.down_at.is_none());
+            if new && live {
+                self.alarm(format!("{author} asserts another state at slot {slot} than replay of the log gives"));
+                let down = NodeDown { incarnation: author.0 };
+                self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
+            }
+        }
+    }
+
+    fn alarm(&self, alarm: String) {
+        tracing::error!("{alarm}");
+        self.shared.status.lock().alarm = Some(alarm);
+    }
+
     fn halt(&mut self, why: String) {
         tracing::error!(%why, "this node stops serving");
+        self.last_author = false;
         self.shared.status.lock().halted = Some(why.clone());
         for (_, reply) in std::mem::take(&mut self.replies) {
             let _gone = reply.send(Err(SubmitError::Stopped(why.clone())));
@@ -451,7 +518,7 @@ impl Task {
     }
 
     fn answer_fences(&mut self, time: TimeView) {
-        if self.fences.is_empty() || self.core.registered().is_none() {
+        if self.fences.is_empty() || self.core.registered().is_none() || self.core.is_stopped() {
             return;
         }
         if let Some(fence) = Core::fresh_fence(&self.shared.state.read(), time) {

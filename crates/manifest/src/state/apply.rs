@@ -1,6 +1,7 @@
 //! Applying commits: every decision of the manifest is made here, deterministically.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lakebed_record::ops::{
@@ -42,8 +43,8 @@ pub(super) struct At<'a> {
     slot: Slot,
     /// Log time before the commit's own step: what fences are tested against.
     pub(super) now: LogTime,
-    /// Where the group's inline bytes start in the commit object, and how many there are.
-    inline_start: u64,
+    /// Where the group's inline bytes lie in the commit object; `None` if it names more than there are.
+    inline: Option<Range<u64>>,
     group: &'a Group,
 }
 
@@ -76,7 +77,7 @@ impl State {
 
     /// The first commit ever sets log time; later ones advance it, by more than [`MAX_STEP_MS`] only as a verified tick.
     fn step_log_time(&mut self, commit: &Commit) {
-        let step = commit.wall_ms - self.log_time.0;
+        let step = commit.wall_ms.saturating_sub(self.log_time.0);
         let tick = commit.groups.is_empty() && commit.verified_time;
         if step > 0 && (step <= MAX_STEP_MS || tick || self.log_time.0 == 0) {
             self.log_time = LogTime(commit.wall_ms);
@@ -104,7 +105,7 @@ impl State {
             node.last_group = group.number;
             node.last_seen = now;
         });
-        let at = At { slot: commit.slot, now, inline_start: commit.payload_start + group.inline_start, group };
+        let at = At { slot: commit.slot, now, inline: inline_range(commit, group), group };
         GroupOutcome::Applied(group.ops.iter().map(|op| self.apply_op(&at, op, changed)).collect())
     }
 
@@ -208,7 +209,7 @@ impl State {
     fn drop_tombstones(&mut self, now: LogTime, op: &DropTombstones) -> OpOutcome {
         for incarnation in op.incarnations.iter().map(|i| Incarnation(*i)) {
             let down_at = self.node(incarnation).and_then(|n| n.down_at);
-            if down_at.is_some_and(|at| now.0 > at.0 + self.waits.window_ms) {
+            if down_at.is_some_and(|at| now.0 > at.0.saturating_add(self.waits.window_ms)) {
                 self.remove_node(incarnation);
             }
         }
@@ -226,25 +227,21 @@ impl State {
     }
 
     fn expire_producers(&mut self, now: LogTime, op: &ExpireProducers) -> OpOutcome {
-        let expiry = self.waits.producer_expiry_ms;
-        let idle = |p: &ProducerState| now.0 > p.last_append.0 + expiry;
-        for index in 0..self.buckets.len() {
-            for id in &op.producer_ids {
-                let partitions: Vec<TopicPartition> = self.buckets[index]
-                    .partitions
-                    .iter()
-                    .filter(|(_, p)| p.producers.get(id).is_some_and(idle))
-                    .map(|(tp, _)| *tp)
-                    .collect();
-                for tp in partitions {
-                    self.producers_expired_below = self.producers_expired_below.max(*id + 1);
-                    self.producer_states -= 1;
-                    self.with_partition(tp, |p, sum| {
-                        if let Some(gone) = p.producers.remove(id) {
-                            *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
-                        }
-                    });
+        for named in &op.partitions {
+            let Some(topic) = TopicId::from_bytes(&named.topic_id) else { continue };
+            let tp = TopicPartition::new(topic, named.partition);
+            for id in &named.producer_ids {
+                let state = self.partition(tp).and_then(|p| p.producers.get(id));
+                if !state.is_some_and(|p| self.is_idle(p, now)) {
+                    continue;
                 }
+                self.producers_expired_below = self.producers_expired_below.max(*id + 1);
+                self.producer_states -= 1;
+                self.with_partition(tp, |p, sum| {
+                    if let Some(gone) = p.producers.remove(id) {
+                        *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
+                    }
+                });
             }
         }
         OpOutcome::Done
@@ -253,7 +250,8 @@ impl State {
     fn append(&mut self, at: &At<'_>, op: &Append, changed: &mut Vec<TopicPartition>) -> OpOutcome {
         let (object, from, to) = match &op.place {
             Some(Place::Inline(_)) => {
-                (DataObject::Inline(at.slot), at.inline_start, at.inline_start + at.group.inline_len)
+                let Some(range) = &at.inline else { return OpOutcome::Refused };
+                (DataObject::Inline(at.slot), range.start, range.end)
             }
             Some(Place::Segment(s)) if s.node == at.group.incarnation => {
                 let name = SegmentName::from(s);
@@ -307,9 +305,10 @@ impl State {
 
 impl State {
     /// `fence ≤ log time ≤ fence + window`: both ends belong to it, so that what was named at this very log time is admitted
-    /// and a collector, which waits until log time is strictly past the window, never meets what still is.
+    /// and a collector, which waits until log time is strictly past the window, never meets what still is. Log time is never
+    /// negative, and such a fence would not read back from an object's name.
     pub(super) fn in_window(&self, fence: LogTime, now: LogTime) -> bool {
-        fence.0 <= now.0 && now.0 - fence.0 <= self.waits.window_ms
+        (0..=now.0).contains(&fence.0) && now.0.saturating_sub(fence.0) <= self.waits.window_ms
     }
 }
 
@@ -389,6 +388,11 @@ impl State {
             *hash = hash.wrapping_add(node_hash(incarnation, node));
         }
     }
+}
+
+fn inline_range(commit: &Commit, group: &Group) -> Option<Range<u64>> {
+    let end = group.inline_start.checked_add(group.inline_len).filter(|end| *end <= commit.payload_len)?;
+    Some(commit.payload_start.checked_add(group.inline_start)?..commit.payload_start.checked_add(end)?)
 }
 
 fn well_formed(p: &PartitionAppend, space: u64) -> bool {

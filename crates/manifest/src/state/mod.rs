@@ -199,6 +199,12 @@ impl State {
         self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
     }
 
+    /// As a bit that flipped in memory would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self) {
+        self.next_producer_id ^= 1 << 40;
+    }
+
     /// Additive hash of one bucket's elements.
     pub fn bucket_hash(&self, bucket: usize) -> u64 {
         self.buckets[bucket].hash

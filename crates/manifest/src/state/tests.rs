@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use lakebed_record::ops::{
     Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers,
     GrantProducerId, Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind,
-    PartitionAppend, PartitionMove, Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
+    PartitionAppend, PartitionMove, PartitionProducers, Place, ProducerMeta, SealEntries, SegmentPlace,
+    SetFeatureLevel, Truncate,
 };
 use lakebed_record::{CommitId, DataObject, Incarnation, Slot, TopicId, TopicPartition};
 
@@ -183,7 +184,13 @@ fn parse_op(text: &str) -> OpKind {
         }),
         "delete" => OpKind::DeleteTopic(DeleteTopic { topic_id: id("id") }),
         "pid" => OpKind::GrantProducerId(GrantProducerId {}),
-        "expire" => OpKind::ExpireProducers(ExpireProducers { producer_ids: vec![args[0].parse().expect("id")] }),
+        "expire" => OpKind::ExpireProducers(ExpireProducers {
+            partitions: vec![PartitionProducers {
+                topic_id: id("id"),
+                partition: value(args, "partition").unwrap_or(0),
+                producer_ids: vec![args[0].parse().expect("a producer")],
+            }],
+        }),
         "truncate" => OpKind::Truncate(Truncate {
             topic_id: id("id"),
             partition: value(args, "partition").unwrap_or(0),
@@ -318,4 +325,41 @@ fn a_changed_expectation_is_noticed() {
     let mut script = Script::new();
     let found = script.run("commit wall=5\na#1 up fence=0");
     assert_ne!(found.trim(), "slot 1: log time 6");
+}
+
+/// A commit whose CRC is right and whose numbers are not: every node refuses it alike, and nothing overflows.
+#[test]
+fn numbers_at_their_ends_are_refused_without_a_panic() {
+    let mut script = Script::new();
+    script.run("commit wall=1000\na#1 up fence=0");
+    script.run("commit wall=1000\na#2 topic t id=7");
+    for fence in [i64::MIN, -1] {
+        let found = script.run(&format!("commit wall=1000\nb#1 up fence={fence}"));
+        assert!(found.contains("b#1 Fenced"), "{found}");
+    }
+    let mut number = 2;
+    let mut append = |start: u64, len: u64, place| {
+        number += 1;
+        let batches = vec![parse_batch("10/1/1")];
+        let topic_id = 7_u128.to_be_bytes().to_vec();
+        let partitions = vec![PartitionAppend { topic_id, partition: 0, start: 0, batches }];
+        let ops = vec![OpKind::Append(Append { place: Some(place), partitions }).into()];
+        let group = Group { incarnation: 10, number, ops, inline_start: start, inline_len: len, ..Group::default() };
+        script.apply(SlotContent::Commit(commit(script.state.slot().next(), &["wall=1000"], vec![group])))
+    };
+    let inline = || Place::Inline(InlinePlace {});
+    assert!(append(0, 1 << 20, inline()).contains("base_offset: 0"));
+    for (start, len) in [(1, 1 << 20), (0, (1 << 20) + 1), (u64::MAX, 1), (1, u64::MAX)] {
+        let found = append(start, len, inline());
+        assert!(found.contains("Refused"), "{start} {len}: {found}");
+    }
+    for fence in [i64::MIN, -1] {
+        let place = Place::Segment(SegmentPlace { fence, node: 10, number: 1, total_len: 1 << 20 });
+        let found = append(0, 10, place);
+        assert!(found.contains("OutsideWindow"), "{fence}: {found}");
+    }
+    script.run(&format!("commit wall={}", i64::MIN));
+    script.run(&format!("commit wall={} verified", i64::MAX));
+    script.run(&format!("commit wall={}", i64::MIN));
+    script.run("commit wall=0\na#10 down b; drop b");
 }

@@ -181,6 +181,50 @@ async fn a_swap_waits_for_another_process_and_gives_up_in_time() {
     assert!(matches!(swapped.value, Swapped::Yes(_)));
 }
 
+/// A process that is stopped for a while at each look at its monotonic clock.
+struct Stopped {
+    at: std::sync::Mutex<Duration>,
+    each_time: Duration,
+}
+
+impl Clock for Stopped {
+    fn monotonic(&self) -> Duration {
+        let mut at = self.at.lock().unwrap();
+        *at += self.each_time;
+        *at
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn sleep<'a>(&'a self, _: Duration) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_long_after_its_date_is_not_known_to_be_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).await;
+    let stopped = |each_time| Arc::new(Stopped { at: std::sync::Mutex::default(), each_time });
+    let (key, other) = (Key::new("log/1"), Key::new("log/2"));
+    store.clock = stopped(TIMEOUT);
+    assert!(matches!(store.create(&key, &text("a")).await.value, Created::Yes), "in time, if only just");
+    store.clock = stopped(TIMEOUT + Duration::from_millis(1));
+    for (key, there) in [(&key, "exists"), (&other, "is made")] {
+        let created = store.create(key, &text("b")).await.value;
+        assert!(matches!(&created, Created::Unknown(f) if f.kind == FaultKind::Timeout), "{there}: {created:?}");
+        assert!(dir.path().join(key.as_str()).exists());
+    }
+    for absent in ["log/1", "log/3"].map(Key::new) {
+        let read = store.get(&absent, None).await.value.map(|_| ());
+        assert!(matches!(read, Err(ReadError::Fault(_))), "a 404 would be evidence: {read:?}");
+        assert!(matches!(store.head(&absent).await.value, Err(ReadError::Fault(_))));
+    }
+    assert!(store.list("", None).await.value.is_err());
+}
+
 #[tokio::test]
 async fn directories_that_cannot_be_used_are_refused_with_a_sentence() {
     let dir = tempfile::tempdir().unwrap();

@@ -245,6 +245,20 @@ async fn only_a_missing_object_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_proxy_s_404_says_nothing_of_an_object() {
+    let page =
+        || status("404 Not Found", "Content-Type: text/html\r\n", "<html><body>404 page not found</body></html>");
+    let empty = || status("404 Not Found", "", "");
+    let server = Canned::start(vec![page(), empty(), page()]).await;
+    let (store, key) = (server.store(), Key::new("log/1"));
+    for what in ["a page", "nothing"] {
+        let Err(ReadError::Fault(fault)) = store.get(&key, None).await.value else { panic!("{what} is no evidence") };
+        assert!(fault.kind == FaultKind::Server && fault.message.contains("AWS_ENDPOINT_URL"), "{fault}");
+    }
+    assert!(store.delete(&key).await.value.is_err(), "it may still be there");
+}
+
+#[tokio::test]
 async fn a_delete_is_one_request_and_an_absent_object_is_deleted_already() {
     use FaultKind::*;
     let gone = [

@@ -49,21 +49,33 @@ fn up() -> OpKind {
     OpKind::NodeUp(NodeUp { fence: T, ..NodeUp::default() })
 }
 
+fn topic_id(n: u128) -> Vec<u8> {
+    n.to_be_bytes().to_vec()
+}
+
 fn append(producer: i64) -> OpKind {
+    append_to(0, producer)
+}
+
+fn append_to(partition: i32, producer: i64) -> OpKind {
     let producer = Some(ProducerMeta { id: producer, epoch: 0, sequence: 0, transactional: false });
     let batches = vec![BatchMeta { len: 10, offsets: 1, max_timestamp: 0, producer }];
     OpKind::Append(Append {
         place: Some(Place::Inline(InlinePlace {})),
-        partitions: vec![PartitionAppend { topic_id: 9_u128.to_be_bytes().to_vec(), partition: 0, start: 0, batches }],
+        partitions: vec![PartitionAppend { topic_id: topic_id(9), partition, start: 0, batches }],
     })
 }
 
 fn log() -> Log {
+    log_of(1)
+}
+
+fn log_of(partitions: u32) -> Log {
     let topic = CreateTopic {
         namespace: "default".into(),
         name: "t".into(),
-        topic_id: 9_u128.to_be_bytes().to_vec(),
-        partitions: 1,
+        topic_id: topic_id(9),
+        partitions,
         configs: Vec::new(),
     };
     let mut log = Log(State::new());
@@ -109,7 +121,10 @@ async fn producers_go_after_a_day_without_an_append() {
     log.commit(DAY, vec![(B, 2, grant())]);
     assert_eq!(plan(&log.0, A).await, []);
     log.commit(DAY + 1, Vec::new());
-    let expire = |ids: &[i64]| OpKind::ExpireProducers(ExpireProducers { producer_ids: ids.to_vec() });
+    let expire = |ids: &[i64]| {
+        let named = PartitionProducers { topic_id: topic_id(9), partition: 0, producer_ids: ids.to_vec() };
+        OpKind::ExpireProducers(ExpireProducers { partitions: vec![named] })
+    };
     assert_eq!(plan(&log.0, A).await, [expire(&[1])]);
     log.commit(DAY + MINUTE + 1, vec![(A, 7, grant())]);
     assert_eq!(plan(&log.0, A).await, [expire(&[1, 2])]);
@@ -127,4 +142,30 @@ fn the_node_that_makes_the_first_commit_is_not_silent() {
     assert_eq!(log.0.silent_nodes().collect::<Vec<_>>(), []);
     log.commit(DAY + 2, vec![(B, 2, OpKind::GrantProducerId(GrantProducerId {}))]);
     assert_eq!(log.0.silent_nodes().collect::<Vec<_>>(), [A]);
+}
+
+#[tokio::test]
+async fn however_many_partitions_there_are_all_that_are_idle_go_and_no_others() {
+    const PARTITIONS: u32 = 100_000;
+    const PRODUCERS: i64 = 200;
+    let mut log = log_of(PARTITIONS);
+    let mut number = 3;
+    let mut next = |op| {
+        number += 1;
+        (A, number - 1, op)
+    };
+    let grants = (0..PRODUCERS).map(|_| next(OpKind::GrantProducerId(GrantProducerId {}))).collect();
+    log.commit(0, grants);
+    let appends = (1..=PRODUCERS).map(|id| next(append_to(id as i32, id))).collect();
+    log.commit(0, appends);
+    // The last one is active in another partition, where its state is younger.
+    log.commit(MINUTE, vec![next(append_to(0, PRODUCERS))]);
+    log.commit(DAY + 1, vec![next(OpKind::GrantProducerId(GrantProducerId {}))]);
+    let ops = plan(&log.0, A).await;
+    let [OpKind::NodeDown(_), OpKind::ExpireProducers(expire)] = ops.as_slice() else { panic!("{} ops", ops.len()) };
+    assert_eq!(expire.partitions.len() as i64, PRODUCERS);
+    log.commit(DAY + 1, vec![next(ops[1].clone())]);
+    let left: Vec<usize> = (0..BUCKETS).map(|b| log.0.idle_producers(b).count()).collect();
+    assert_eq!(left.iter().sum::<usize>(), 0);
+    assert!(log.0.producer_count() > 0, "the one that is younger stays");
 }
