@@ -91,7 +91,7 @@ async fn cluster(env: &Env) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new(env));
     let config = ManifestConfig { snapshot_every: 10, ..ManifestConfig::default() };
     let manifest = Manifest::open(store.clone(), env.clone(), config, Arc::new(Deaf)).await.unwrap();
-    for n in 1..40_u128 {
+    for n in 1..35_u128 {
         let (namespace, name, topic_id) = ("default".into(), format!("t{n}"), n.to_be_bytes().to_vec());
         let topic = CreateTopic { namespace, name, topic_id, partitions: 1, configs: Vec::new() };
         manifest.submit(vec![OpKind::CreateTopic(topic).into()], Vec::new()).await.unwrap();
