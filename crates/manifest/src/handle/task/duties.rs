@@ -90,7 +90,7 @@ impl Task {
         self.next_round = now + state.waits().round_every;
         let (me, shared) = (self.core.incarnation(), self.shared.clone());
         let writing_snapshot = self.writing_snapshot.clone();
-        let at_least = self.config.snapshot_every / FLOOR_STEPS;
+        let at_least = state.waits().slots_apart(self.config.snapshot_every) / FLOOR_STEPS;
         self.running.push(Box::pin(async move {
             let swaps = FloorSwaps { at_least, snapshot_under_way: &writing_snapshot };
             let (mut cleaned, result) = clean::round(store.as_ref(), &env, &state, &config, swaps, &mut progress).await;
