@@ -31,11 +31,14 @@ pub async fn rest(world: &Arc<World>) -> Rested {
     let day = 4 * waits.round_every + Duration::from_secs(60);
     for n in 0..NIGHTS {
         world.note(0, "night", &n);
+        // Whoever died just now does not start before the morning.
+        world.frozen.set(true);
         // A suspended machine's monotonic clock stands still, and with it what is to be done once a day.
         let suspended = n == 0 && dice.one_in(2);
         let running: Vec<_> = world.machines.iter().filter_map(|m| m.power.lock().clone()).collect();
         running.iter().filter(|p| p.is_running()).for_each(|p| p.hold(suspended, night));
         tokio::time::sleep(night).await;
+        world.frozen.set(false);
         for _ in 0..RECORDS {
             tokio::time::sleep(day / RECORDS).await;
             let node = dice.below(world.machines.len());
