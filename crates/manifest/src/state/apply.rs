@@ -80,7 +80,33 @@ impl State {
         let step = commit.wall_ms.saturating_sub(self.log_time.0);
         let tick = commit.groups.is_empty() && commit.verified_time;
         if step > 0 && (step <= MAX_STEP_MS || tick || self.log_time.0 == 0) {
-            self.log_time = LogTime(commit.wall_ms);
+            let before = std::mem::replace(&mut self.log_time, LogTime(commit.wall_ms));
+            if step > self.waits.producer_expiry_ms.min(self.waits.node_silence_ms) / 2 && before.0 > 0 {
+                self.redate(before);
+            }
+        }
+    }
+
+    /// Log time stood still for long: what it dates `before` may just as well be as young as this step, and counts from here. Else
+    /// a producer whose batch was the first one after days of idleness would be forgotten with the tick that follows, and its
+    /// next try be stored a second time.
+    fn redate(&mut self, before: LogTime) {
+        let now = self.log_time;
+        let nodes: Vec<Incarnation> = self.nodes().filter(|(_, n)| n.last_seen == before).map(|(i, _)| i).collect();
+        nodes.into_iter().for_each(|i| self.update_node(i, |node| node.last_seen = now));
+        if self.producer_count() == 0 {
+            return;
+        }
+        let dated = |p: &PartitionState| p.producers.values().any(|p| p.last_append == before);
+        let partitions: Vec<TopicPartition> = self.partitions().filter(|(_, p)| dated(p)).map(|(tp, _)| tp).collect();
+        for tp in partitions {
+            self.with_partition(tp, |p, sum| {
+                for (id, producer) in p.producers.iter_mut().filter(|(_, p)| p.last_append == before) {
+                    *sum = sum.wrapping_sub(hash::producer(tp, *id, producer));
+                    producer.last_append = now;
+                    *sum = sum.wrapping_add(hash::producer(tp, *id, producer));
+                }
+            });
         }
     }
 

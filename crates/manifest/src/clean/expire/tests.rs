@@ -88,6 +88,7 @@ fn log_of(partitions: u32) -> Log {
 async fn silent_nodes_go_but_not_the_planner_itself() {
     let mut log = log();
     assert!(!log.0.anything_expires(), "silence alone keeps no idle cluster writing");
+    log.commit(1, Vec::new());
     log.commit(DAY, Vec::new());
     assert_eq!(plan(&log.0, A).await, [], "24 h, and not a millisecond more");
     log.commit(DAY + 1, Vec::new());
@@ -118,6 +119,7 @@ async fn producers_go_after_a_day_without_an_append() {
     log.commit(0, vec![(A, 3, grant()), (A, 4, grant()), (A, 5, append(1))]);
     assert!(log.0.producer_count() > 0 && log.0.anything_expires());
     log.commit(MINUTE, vec![(A, 6, append(2))]);
+    log.commit(MINUTE + 1, Vec::new());
     log.commit(DAY, vec![(B, 2, grant())]);
     assert_eq!(plan(&log.0, A).await, []);
     log.commit(DAY + 1, Vec::new());
@@ -168,4 +170,21 @@ async fn however_many_partitions_there_are_all_that_are_idle_go_and_no_others() 
     let left: Vec<usize> = (0..BUCKETS).map(|b| log.0.idle_producers(b).count()).collect();
     assert_eq!(left.iter().sum::<usize>(), 0);
     assert!(log.0.producer_count() > 0, "the one that is younger stays");
+}
+
+/// The first commit after a weekend is dated before it; the tick that verified time allows follows some seconds later.
+#[tokio::test]
+async fn who_ends_a_long_silence_does_not_expire_with_the_tick_behind_it() {
+    let mut log = log();
+    log.commit(0, vec![(A, 3, OpKind::GrantProducerId(GrantProducerId {}))]);
+    log.apply(2 * DAY, vec![(B, 2, append(1))]);
+    assert_eq!(log.0.log_time().0, T, "only a tick may step so far");
+    log.commit(2 * DAY, vec![]);
+    assert_eq!(plan(&log.0, A).await, []);
+    log.commit(2 * DAY + 1, vec![]);
+    log.commit(3 * DAY + 1, vec![]);
+    let down = |incarnation: Incarnation| OpKind::NodeDown(NodeDown { incarnation: incarnation.0 });
+    let named = PartitionProducers { topic_id: topic_id(9), partition: 0, producer_ids: vec![1] };
+    let expired = OpKind::ExpireProducers(ExpireProducers { partitions: vec![named] });
+    assert_eq!(plan(&log.0, A).await, [down(B), expired], "a day later they do");
 }
