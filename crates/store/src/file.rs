@@ -9,7 +9,7 @@
 //! * `delete`: unlink, under that lock, so that a swap does not bring back what it compared with, then fsync of the
 //!   directory; also if there was nothing, as another process may have unlinked it and not synced yet. Whoever has the
 //!   file open reads it to its end. A reader may miss the object before that sync, and see it again after a power cut.
-//!   Directories stay.
+//!   A directory of its own that is empty then goes as well; one that many keys share stays.
 //! * `list`: a walk in key order, of one directory at a time. `@tmp` and other names that are no keys are passed over.
 //! * The version is the modification time, which `swap` makes grow; Last-Modified is st_ctime, since the modification
 //!   time survives link and rename.
