@@ -4,6 +4,7 @@
 //! changes copy only the buckets and partitions they touch. Nothing here does I/O, reads a clock or draws random numbers.
 
 mod apply;
+mod entries;
 mod expiry;
 mod hash;
 mod moves;
@@ -21,7 +22,8 @@ use lakebed_record::{
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
-pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
+pub use entries::Entries;
+pub use partition::{AppendedBatch, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
 
 use crate::waits::Waits;

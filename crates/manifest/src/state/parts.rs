@@ -9,7 +9,8 @@ use lakebed_record::{
 };
 use prost::Message;
 
-use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
+use super::entries::Entries;
+use super::partition::{AppendedBatch, Entry, Page, PartitionState, ProducerState};
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
 
