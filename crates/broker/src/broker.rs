@@ -9,7 +9,7 @@ use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::hedge::Hedged;
+use lakebed_store::hedge::{Hedged, Patient};
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
@@ -105,8 +105,11 @@ impl Broker {
         let metrics = Metrics::new();
         let counted = metrics.clone();
         let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| counted.hedge(kind));
-        let store: Arc<dyn Store> = Arc::new(hedged);
-        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
+        let hedged = Arc::new(hedged);
+        let background: Arc<dyn Store> = Arc::new(Patient::new(Arc::clone(&hedged)));
+        let store: Arc<dyn Store> = hedged;
+        let shares = config.cache_shares();
+        let ring = Arc::new(Ring::new(shares.ring));
         let waiters = Arc::new(Waiters::default());
         let candidates = config.background.merging.then(Arc::<Candidates>::default);
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters), candidates: candidates.clone() };
@@ -124,17 +127,18 @@ impl Broker {
             Arc::clone(&ring),
             metrics.clone(),
         );
+        let turns = Turns::of_this_machine();
         let inputs = Inputs {
             manifest: manifest.clone(),
-            store: Arc::clone(&store),
+            store: background,
             env: env.clone(),
             ring: Arc::clone(&ring),
             metrics: metrics.clone(),
+            turns: turns.clone(),
         };
         let background = Workers::spawn(&config, inputs, candidates, &stream);
-        let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
-        let pages = Pages::new(config.cache_bytes as u64 / 16);
-        let turns = Turns::of_this_machine();
+        let cache = Arc::new(Cache::new(shares.blocks, store, env.clone(), metrics.clone()));
+        let pages = Pages::new(shares.pages);
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),
