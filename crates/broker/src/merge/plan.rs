@@ -177,7 +177,12 @@ impl Survey {
 
     fn add_leaving(&mut self, tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> bool {
         let (mut at, mut any) = (i64::MIN, false);
-        for entry in partition.entries_from(0).filter(|e| view.is_leaving(tp, e)) {
+        for entry in partition.entries_from(0) {
+            if !view.is_leaving(tp, entry) {
+                // It is tried again some time, also if nothing comes meanwhile.
+                any |= !is_merged(entry) && view.barred.has(tp, entry);
+                continue;
+            }
             at = at.max(view.ages.of(entry.object).0);
             any = true;
             if !is_merged(entry) {

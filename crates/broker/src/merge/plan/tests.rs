@@ -500,6 +500,10 @@ fn a_lost_object_is_one_round_and_no_longer_waits() {
     assert!(merge.entries() == 500 && merge.runs.iter().flat_map(|r| &r.entries).all(|e| e.object != lost));
     log.merge(&merge, &rules);
     assert_eq!(log.state.inline_slot_count(), 0);
+    // Looked at still, so that it is tried again in quiet partitions as well.
+    assert_eq!((log.look(&log.view(&rules, true)).1.len(), log.next(&log.view(&rules, true))), (500, None));
+    log.barred.forget(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(log.next(&log.view(&rules, true)).expect("something to do").entries(), 500);
 }
 
 #[test]
