@@ -9,7 +9,7 @@ use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::hedge::Hedged;
+use lakebed_store::hedge::{Hedged, Patient};
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
@@ -89,13 +89,21 @@ impl ApplyListener for Tail {
     }
 }
 
-fn hedged(store: Arc<dyn Store>, env: &Env, config: &BrokerConfig, metrics: &Metrics) -> Arc<dyn Store> {
-    let metrics = metrics.clone();
+/// The store for what is waited for, and for background work.
+fn stores(
+    store: Arc<dyn Store>,
+    env: &Env,
+    config: &BrokerConfig,
+    metrics: &Metrics,
+) -> (Arc<dyn Store>, Arc<dyn Store>) {
     match config.hedging {
         Hedging::On => {
-            Arc::new(Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| metrics.hedge(kind)))
+            let metrics = metrics.clone();
+            let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| metrics.hedge(kind));
+            let hedged = Arc::new(hedged);
+            (Arc::clone(&hedged) as Arc<dyn Store>, Arc::new(Patient::new(hedged)))
         }
-        Hedging::Off => store,
+        Hedging::Off => (Arc::clone(&store), store),
     }
 }
 
@@ -113,8 +121,9 @@ impl Broker {
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
-        let store = hedged(store, &env, &config, &metrics);
-        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
+        let (store, background) = stores(store, &env, &config, &metrics);
+        let shares = config.cache_shares();
+        let ring = Arc::new(Ring::new(shares.ring));
         let waiters = Arc::new(Waiters::default());
         let candidates = config.background.merging.then(Arc::<Candidates>::default);
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters), candidates: candidates.clone() };
@@ -132,17 +141,18 @@ impl Broker {
             Arc::clone(&ring),
             metrics.clone(),
         );
+        let turns = Turns::of_this_machine();
         let inputs = Inputs {
             manifest: manifest.clone(),
-            store: Arc::clone(&store),
+            store: background,
             env: env.clone(),
             ring: Arc::clone(&ring),
             metrics: metrics.clone(),
+            turns: turns.clone(),
         };
         let background = Workers::spawn(&config, inputs, candidates, &stream);
-        let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
-        let pages = Pages::new(config.cache_bytes as u64 / 16);
-        let turns = Turns::of_this_machine();
+        let cache = Arc::new(Cache::new(shares.blocks, store, env.clone(), metrics.clone()));
+        let pages = Pages::new(shares.pages);
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),

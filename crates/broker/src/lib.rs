@@ -6,6 +6,7 @@ pub mod api;
 mod broker;
 mod collect;
 mod config;
+mod duty;
 mod fetch;
 mod flush;
 mod health;

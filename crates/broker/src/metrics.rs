@@ -47,6 +47,8 @@ pub enum Source {
 pub enum Alarm {
     DataMissing,
     DataCorrupt,
+    /// The store does not give an object, while it gives others.
+    DataUnreadable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

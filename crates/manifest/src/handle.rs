@@ -109,6 +109,8 @@ pub struct Status {
     pub commit_p50: Duration,
     /// This node wrote the last applied commit: what is the duty of one node is this one's (4.6).
     pub last_author: bool,
+    /// This node's state may be wrong, or it serves no more: nothing is to be done for the cluster by it.
+    pub in_doubt: bool,
     pub last_snapshot: Slot,
     pub snapshots_written: u64,
     pub fenced: u64,

@@ -9,7 +9,7 @@
 //! * `delete`: unlink, under that lock, so that a swap does not bring back what it compared with, then fsync of the
 //!   directory; also if there was nothing, as another process may have unlinked it and not synced yet. Whoever has the
 //!   file open reads it to its end. A reader may miss the object before that sync, and see it again after a power cut.
-//!   Directories stay.
+//!   A directory of its own that is empty then goes as well; one that many keys share stays.
 //! * `list`: a walk in key order, of one directory at a time. `@tmp` and other names that are no keys are passed over.
 //! * An answer is dated before its operation, and what took longer than [`TIMEOUT`] by this process's clock is answered as a
 //!   time-out even if it is done: a process that is stopped in the middle must not take what it did an hour later for what it

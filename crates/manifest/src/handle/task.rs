@@ -559,6 +559,7 @@ impl Task {
         status.applied = applied;
         status.log_time = log_time;
         status.last_author = self.last_author;
+        status.in_doubt = self.core.is_stopped() || self.over;
         status.oldest_pending = self.core.oldest_pending(now);
         status.counters = self.core.counters();
         status.host_clock_ahead_ms = self.clock.host_disagrees();

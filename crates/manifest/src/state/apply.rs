@@ -325,6 +325,9 @@ impl State {
         });
         self.producer_states += new_producers;
         self.add_references(run.object, new_entries as u32);
+        let appended =
+            outcomes.iter().flatten().zip(batches).filter(|(o, _)| matches!(o, BatchOutcome::Appended { .. }));
+        self.appended += appended.map(|(_, batch)| u64::from(batch.len)).sum::<u64>();
         outcomes.unwrap_or_else(|| vec![BatchOutcome::UnknownPartition; batches.len()])
     }
 }
@@ -352,11 +355,17 @@ impl State {
         let index = hash::bucket_of_partition(tp);
         self.buckets[index].partitions.get(&tp)?;
         let Bucket { partitions, hash, .. } = self.bucket(index);
-        partitions.get_mut(&tp).map(|p| change(Arc::make_mut(p), hash))
+        let partition = Arc::make_mut(partitions.get_mut(&tp)?);
+        let before = partition.entries.len();
+        let result = change(partition, hash);
+        let after = partition.entries.len();
+        self.entries = self.entries + after - before;
+        Some(result)
     }
 
     pub(super) fn insert_partition(&mut self, tp: TopicPartition, partition: PartitionState) {
         self.partitions += 1;
+        self.entries += partition.entries.len();
         self.producer_states += partition.producers.len();
         References::of(&partition).iter().for_each(|(object, count)| self.add_references(object, count));
         let bucket = self.bucket(hash::bucket_of_partition(tp));
@@ -369,6 +378,7 @@ impl State {
         if let Some(gone) = bucket.partitions.remove(&tp) {
             bucket.hash = bucket.hash.wrapping_sub(partition_hash(tp, &gone));
             self.partitions -= 1;
+            self.entries -= gone.entries.len();
             self.producer_states -= gone.producers.len();
             self.drop_references(now, &References::of(&gone));
         }

@@ -4,6 +4,7 @@
 //! changes copy only the buckets and partitions they touch. Nothing here does I/O, reads a clock or draws random numbers.
 
 mod apply;
+mod entries;
 mod expiry;
 mod freed;
 mod hash;
@@ -22,13 +23,17 @@ use lakebed_record::{
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
+pub use entries::Entries;
 use freed::Freed;
-pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
+pub use partition::{AppendedBatch, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
 pub use parts::{PartError, decode_globals, encode_globals};
 
 use crate::waits::Waits;
 
 pub const BUCKETS: usize = 256;
+
+/// Less silence than this (ms of log time) ends no duty, however small the waiting times are.
+const DUTY_MS: i64 = 10_000;
 
 /// A registered incarnation, or the tombstone of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +89,9 @@ pub struct State {
     /// (partition, producer) pairs.
     producer_states: usize,
     partitions: usize,
+    entries: usize,
+    /// Bytes of the batches that were appended since this state was read or made.
+    appended: u64,
 }
 
 impl Default for State {
@@ -112,6 +120,8 @@ impl State {
             names: Arc::default(),
             producer_states: 0,
             partitions: 0,
+            entries: 0,
+            appended: 0,
         }
     }
 
@@ -172,9 +182,23 @@ impl State {
         self.partitions
     }
 
-    /// Index entries of all partitions: what grows until they are merged.
+    /// Index entries of all partitions that are in no page: what grows until they are merged.
     pub fn entry_count(&self) -> usize {
-        self.buckets.iter().flat_map(|b| b.partitions.values()).map(|p| p.entry_count()).sum()
+        self.entries
+    }
+
+    /// Bytes of all batches appended since this state was read or made: for rates, by nobody to be relied on.
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended
+    }
+
+    /// The node that merges and collects for all: of those that have committed a group in the last minute of log time (a
+    /// tenth of the window), the one with the smallest broker id. Every node finds the same one in the same state, and it stays as
+    /// long as that node lives and commits. `None`: nobody has committed for so long.
+    pub fn duty_node(&self) -> Option<Incarnation> {
+        let since = self.log_time.0 - (self.waits.window_ms / 10).max(DUTY_MS);
+        let busy = self.nodes().filter(|(_, n)| n.down_at.is_none() && n.last_seen.0 >= since);
+        busy.min_by_key(|(incarnation, n)| (n.broker_id, *incarnation)).map(|(incarnation, _)| incarnation)
     }
 
     pub fn node(&self, incarnation: Incarnation) -> Option<&NodeState> {

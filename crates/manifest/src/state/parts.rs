@@ -9,8 +9,9 @@ use lakebed_record::{
 };
 use prost::Message;
 
+use super::entries::Entries;
 use super::freed::Span;
-use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState, REMEMBERED_BATCHES};
+use super::partition::{AppendedBatch, Entry, Page, PartitionState, ProducerState, REMEMBERED_BATCHES};
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
 

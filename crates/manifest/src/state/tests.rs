@@ -96,6 +96,8 @@ impl Script {
             assert_eq!(references(&state), references(&self.state), "counted while replaying from {}", snapshot.slot());
             assert_eq!(state.producer_states, self.state.producer_states);
             assert_eq!(state.partition_count(), self.state.partition_count());
+            let counted = state.partitions().map(|(_, p)| p.entries().count()).sum::<usize>();
+            assert_eq!((state.entry_count(), self.state.entry_count()), (counted, counted));
         }
     }
 }
@@ -362,4 +364,35 @@ fn numbers_at_their_ends_are_refused_without_a_panic() {
     script.run(&format!("commit wall={} verified", i64::MAX));
     script.run(&format!("commit wall={}", i64::MIN));
     script.run("commit wall=0\na#10 down b; drop b");
+}
+
+#[test]
+fn one_node_has_the_duty_as_long_as_it_commits() {
+    let mut script = Script::new();
+    let duty = |script: &Script| script.state.duty_node().map(|i| i.0);
+    assert_eq!(duty(&script), None);
+    script.run("commit wall=1000000\na#1 up fence=0\nb#1 up fence=0\nc#1 up fence=0");
+    // Whoever writes the last commit, it is the same one.
+    let mut numbers = [1; 3];
+    let mut commit = |script: &mut Script, node: usize, wall: i64| {
+        numbers[node] += 1;
+        script.run(&format!("commit wall={wall}\n{}#{} pid", ["a", "b", "c"][node], numbers[node]));
+    };
+    for (i, node) in [0, 2, 1, 2, 1, 0, 1].into_iter().enumerate() {
+        commit(&mut script, node, 1_020_000 + 10_000 * i as i64);
+        assert_eq!(duty(&script), Some(0xa));
+    }
+    // It falls silent, then the next one is down.
+    for i in 0..8 {
+        commit(&mut script, 1 + i % 2, 1_090_000 + 10_000 * i as i64);
+    }
+    assert_eq!(duty(&script), Some(0xb));
+    script.run("commit wall=1161000\nc#20 pid");
+    let c = numbers[2] + 1;
+    script.run(&format!("commit wall=1162000\nc#{c} down b"));
+    assert_eq!(duty(&script), Some(0xc));
+    // Ticks alone: nobody.
+    script.run("commit wall=1300000");
+    assert_eq!(duty(&script), None);
+    script.check_replay();
 }

@@ -84,6 +84,27 @@ async fn what_is_open_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_directory_goes_with_its_last_object_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (open(dir.path()).await, open(dir.path()).await);
+    let body = Body::from(Bytes::from_static(b"x"));
+    let (index, shard) = (Key::new("snapshots/1-2-3/index"), Key::new("segments/ab/1"));
+    for round in 0..3 {
+        for key in [&index, &shard] {
+            assert!(matches!(ours.create(key, &body).await.value, Created::Yes), "{round}");
+            assert!(matches!(theirs.create(key, &body).await.value, Created::Exists));
+        }
+        for key in [&index, &shard] {
+            theirs.delete(key).await.value.unwrap();
+            ours.delete(key).await.value.unwrap();
+        }
+        assert!(!dir.path().join("snapshots/1-2-3").exists());
+        assert!(dir.path().join("snapshots").exists() && dir.path().join("segments/ab").exists());
+        assert_eq!(ours.list("", None).await.value.unwrap().objects, []);
+    }
+}
+
+#[tokio::test]
 async fn a_delete_waits_for_a_swap_of_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
