@@ -8,7 +8,7 @@ use std::time::Duration;
 use lakebed_manifest::{Commit, SlotContent, State, examine};
 use lakebed_record::entries::IndexPage;
 use lakebed_record::ops::{GroupOutcome, Op, OpKind, OpOutcome};
-use lakebed_record::{DataObject, Incarnation, SegmentName, Slot, TopicPartition, keys};
+use lakebed_record::{DataObject, Incarnation, SegmentName, Slot, TopicId, TopicPartition, keys};
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{Body, Store};
 
@@ -172,9 +172,15 @@ fn count(world: &World, before: &State, after: &State, commit: &Commit, outcomes
                     ("tombstone dropped", op.incarnations.iter().filter(gone).count() as u64)
                 }
                 (Some(OpKind::ExpireProducers(op)), _) => {
-                    let idle: BTreeSet<i64> =
-                        (0..lakebed_manifest::state::BUCKETS).flat_map(|b| before.idle_producers(b)).collect();
-                    ("producer expired", op.producer_ids.iter().filter(|id| idle.contains(id)).count() as u64)
+                    let buckets = 0..lakebed_manifest::state::BUCKETS;
+                    let idle: BTreeMap<TopicPartition, Vec<i64>> =
+                        buckets.flat_map(|b| before.idle_producers(b)).collect();
+                    let expired = op.partitions.iter().flat_map(|p| {
+                        let at = TopicId::from_bytes(&p.topic_id).map(|id| TopicPartition::new(id, p.partition));
+                        let idle = at.and_then(|at| idle.get(&at));
+                        p.producer_ids.iter().filter(move |id| idle.is_some_and(|ids| ids.contains(id)))
+                    });
+                    ("producer expired", expired.count() as u64)
                 }
                 _ => continue,
             };
