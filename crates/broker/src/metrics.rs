@@ -48,7 +48,7 @@ pub enum Alarm {
     DataMissing,
     DataCorrupt,
     /// The store does not give an object, while it gives others.
-    DataUnreadable,
+    Unreadable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -312,7 +312,7 @@ impl Merger {
             MergeError::Store(object, fault) => {
                 let slot = self.manifest().read(|s| s.slot());
                 if self.barred.unreadable(object, slot, now) {
-                    self.metrics().alarm(Alarm::DataUnreadable);
+                    self.metrics().alarm(Alarm::Unreadable);
                     let key = keys::data(&object);
                     tracing::error!(%key, fault, "the store does not give an object that holds records; it is tried again later");
                 }
