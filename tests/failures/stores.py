@@ -18,10 +18,14 @@ class Stores:
 
     def check(self):
         """The bucket holds what the manifest says, every batch with its checksum; says what was looked at."""
-        command = [binary(), "fsck", "--read", "--store", self.url]
-        done = subprocess.run(command, env={**os.environ, **(self.env or {})}, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"fsck: {done.stdout[-2000:]}{done.stderr[-500:]}"
-        return done.stdout.splitlines()[-1]
+        return self.lakebed("fsck", "--read").splitlines()[-1]
+
+    def lakebed(self, *command):
+        """What a command says of this store; it must succeed."""
+        done = subprocess.run([binary(), *command, "--store", self.url], env={**os.environ, **(self.env or {})},
+                              capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-500:]}"
+        return done.stdout.rstrip("\n")
 
 
 def FileStores(folder, name, args=()):

@@ -24,37 +24,69 @@ import store_away
 from stores import FileStores, LocalStack, MemoryStores
 
 SECONDS = float(os.environ.get("LAKEBED_FAILURES_SECONDS", "30"))
+# The floor does not move before slots are half a minute old.
+CLEANING_SECONDS = SECONDS * 4 / 3
+PATIENCE = 20
 SEED = int(os.environ.get("LAKEBED_FAILURES_SEED", "0")) or random.randrange(1 << 32)
 
 
-CLEANING = ("--cleaning", "--time-scale", "1000")
+# A slot may go when it is half a minute old, and parts of the fourth snapshot before: one every hundred slots, so many of them.
+CLEANING = ("--cleaning", "--time-scale", "3600", "--flush", "latency")
 
 
-def cleans(node):
-    """What `--cleaning` with hurried clocks has done by the end: entries merged, segments deleted."""
-    until = time.monotonic() + 60
-    while not (merged := node.metric("lakebed_merges_total")) or not (gone := node.metric("lakebed_deleted_objects_total")):
-        assert time.monotonic() < until, "nothing was merged and deleted: the case means nothing"
-        time.sleep(0.5)
-    return f"; last node: {merged:.0f} merges, {gone:.0f} segments deleted, floor {node.metric('lakebed_log_floor'):.0f}"
+class Unwatched:
+    seen = True
+
+    def before_kill(self, node):
+        pass
+
+    def at_end(self, node, store):
+        return ""
 
 
-def kill_loop(store, settings, seconds=SECONDS, then=lambda node: "", padding=0):
+class Cleans:
+    """What `--cleaning` with hurried clocks does while its nodes are killed. Counters are a process's own: they are added up."""
+
+    COUNTED = {"slots": "lakebed_cleaned_slots", "snapshot objects": "lakebed_cleaned_snapshot_objects",
+               "segments": "lakebed_deleted_objects_total", "merges": "lakebed_merges_total"}
+
+    def __init__(self):
+        self.done, self.floors = dict.fromkeys(self.COUNTED, 0), []
+
+    def before_kill(self, node):
+        for what, name in self.COUNTED.items():
+            self.done[what] += int(node.metric(name))
+        self.floors.append(int(node.metric("lakebed_log_floor")))
+
+    @property
+    def seen(self):
+        return all(self.done.values()) and len(set(self.floors)) > 5
+
+    def at_end(self, node, store):
+        assert self.seen, f"not everything was cleaned while nodes were killed: {self.done}, floors {self.floors}"
+        moved = {floor for floor in self.floors if floor > 1}
+        first = store.lakebed("inspect", "log", "--from", "1", "--slots", "1")
+        assert first == "1 nothing", f"the floor is {max(moved)}, and slot 1 is there: {first}"
+        return f"; cleaned {self.done}, floor {min(moved)} to {max(moved)} under kills"
+
+
+def kill_loop(store, settings, seconds=SECONDS, watch=Unwatched, padding=0):
     """kill -9 and start again, in a loop, under load."""
-    dice, node = random.Random(SEED), store.node()
+    dice, node, watch = random.Random(SEED), store.node(), watch()
     with node:
         create(node.bootstrap, "load")
         producing, reading = Producing("p", node.bootstrap, "load", settings, padding=padding), Reading(node.bootstrap, "load")
         producing.start()
         reading.start()
         kills, until = 0, time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or not watch.seen and time.monotonic() < until + PATIENCE:
             time.sleep(dice.uniform(0.2, 2.0))
+            watch.before_kill(node)
             node.kill()
             time.sleep(dice.choice([0, 0, 0.3]))
             node.start()
             kills += 1
-        ledger, done = producing.finish(), then(node)
+        ledger, done = producing.finish(), watch.at_end(node, store)
         final = read_all(node.bootstrap, "load")
         said = compare(ledger, final) + done
         seen = reading.finish()
@@ -146,8 +178,8 @@ def main(names):
             "kill-file-idempotent": lambda: kill_loop(FileStores(folder, "ki"), IDEMPOTENT),
             "kill-s3-plain": lambda: kill_loop(LocalStack.bucket(folder, "kp"), PLAIN),
             "kill-s3-idempotent": lambda: kill_loop(LocalStack.bucket(folder, "ki"), IDEMPOTENT),
-            "kill-cleaning-file": lambda: kill_loop(FileStores(folder, "kc", CLEANING), IDEMPOTENT, then=cleans, padding=2000),
-            "kill-cleaning-s3": lambda: kill_loop(LocalStack.bucket(folder, "kc", args=CLEANING), IDEMPOTENT, then=cleans, padding=2000),
+            "kill-cleaning-file": lambda: kill_loop(FileStores(folder, "kc", CLEANING), IDEMPOTENT, CLEANING_SECONDS, Cleans, 500),
+            "kill-cleaning-s3": lambda: kill_loop(LocalStack.bucket(folder, "kc", args=CLEANING), IDEMPOTENT, CLEANING_SECONDS, Cleans, 500),
             "two-nodes-file": lambda: two_nodes(FileStores(folder, "two")),
             "two-nodes-s3": lambda: two_nodes(LocalStack.bucket(folder, "two")),
             "flaky-s3": lambda: flaky_store(folder),

@@ -16,15 +16,15 @@
  *   readable    each such record is in exactly one live entry, and that entry's object exists; nothing of a deleted topic is in any
  *   collected   what is deleted has no live entry, by the newest state, at that moment
  *   floor       it never passes a slot with a live inline entry
- *   lag         a segment that a reader found not more than W of log time ago can be read (with -DLAGINLINE: inline slots, too). What is
- *               older is a 404, a read barrier and a second look-up, which `readable` makes succeed
+ *   lag         a segment or slot that a reader found not more than W of log time ago can be read. What is older is a 404, a read barrier
+ *               and a second look-up, which `readable` makes succeed
  * Variants   -DNS=n slots  -DTMAX=n  -DW=n admission window  -DPW=n pending-delete window  -DJOBS=n
  *            -DTWOOPS a job asks for each topic in an op of its own: its segment may be referenced, dereferenced and referenced again
- *            -DHOLDINLINE the floor waits for W of log time after the last inline entry of a slot has left
  *            -DNOLAG leaves `lag` unchecked, to see what a mutant leads to
  *            -DLITERAL "unreferenced" includes what is on the pending-delete list: fence + window alone decides there as well
- * Mutants    -DM_APPLYGONE (applied though an input is gone)  -DM_FLOOR (floor past a live inline entry)  -DM_ATONCE (inputs deleted when
- *            dereferenced)  -DM_WALL (collector by wall clock)  -DM_OFF1 (window ends differ by one)  -DM_NOFENCE (outputs admitted at any time)
+ * Mutants    -DM_APPLYGONE (applied though an input is gone)  -DM_FLOOR (floor past a live inline entry)  -DM_NOHOLD (the floor does not
+ *            wait for the window of log time after the last inline entry of a slot has left)  -DM_ATONCE (inputs deleted when
+ *            dereferenced)  -DM_WALL (collector and floor by wall clock)  -DM_OFF1 (window ends differ by one)  -DM_NOFENCE (outputs admitted at any time)
  *            -DM_REUSE (after refusal the same output, for the inputs still live)  -DM_PARTIAL (an object is pending when one of its entries
  *            has left)  -DM_STICKS (an object that is referenced again stays on the list; with -DTWOOPS)
  *            -DM_DELREFUSED (a job deletes its output when an op is refused; with -DTWOOPS; without, it is safe)
@@ -252,6 +252,18 @@ retry:
 end_job: false
 }
 
+#ifdef M_WALL
+#define clock(at) T
+#else
+#define clock(at) ltime[at]
+#endif
+#ifdef M_OFF1
+#define past(at, from, window) (clock(at) >= from + window)
+#else
+#define past(at, from, window) (clock(at) > from + window)
+#endif
+
+/* Floor of a state as it was, like a collector: what left longer ago than the window may also be held up longer, as the code does. */
 proctype Floor()
 {
   byte at, r, refs; bit passed;
@@ -270,16 +282,16 @@ end_floor:
          :: true
 #else
          :: (!(live[at] & 1)
-#ifdef HOLDINLINE
-             && ltime[at] + 1 > SINCE(at,0) + PW
+#ifndef M_NOHOLD
+             && past(at, (SINCE(at,0)-1), PW)
 #endif
             )
 #endif
             ->
-#ifdef LAGINLINE
-            delete(0, 1);
-#else
+#ifdef NOLAG
             delete(0, 0);
+#else
+            delete(0, 1);
 #endif
             passed = 1
 #ifndef M_FLOOR
@@ -289,17 +301,6 @@ end_floor:
          at = 0 } }
   od
 }
-
-#ifdef M_WALL
-#define clock(at) T
-#else
-#define clock(at) ltime[at]
-#endif
-#ifdef M_OFF1
-#define past(at, from, window) (clock(at) >= from + window)
-#else
-#define past(at, from, window) (clock(at) > from + window)
-#endif
 
 proctype Collector()
 {

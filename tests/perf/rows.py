@@ -7,8 +7,10 @@ import shutil
 import statistics
 import time
 
-from brokers import WORK, Delay, Failed, Kafka, Lakebed
+import steady
+from brokers import Delay, Failed, Kafka, Lakebed
 from brokers import bench, free_port, median_ms, producer_perf_test, rdperf
+from steady import file_store, metrics
 
 S3 = "s3-standard"
 PUT_P50_MS = 45  # of the injected profile
@@ -32,12 +34,6 @@ def spread(runs, key="mb_per_s"):
 def puts_per_s(report):
     rates = report["store_requests_per_s"]
     return sum(n for kind, n in rates.items() if kind in ("create", "swap", "put"))
-
-
-def file_store(name):
-    path = WORK / name
-    shutil.rmtree(path, ignore_errors=True)
-    return path, f"file://{path}"
 
 
 def produce_memory(o):
@@ -87,8 +83,8 @@ def fetch_hot(o):
     yield "… processor time of the broker", "≤ 0.6 CPU s/GB", f"{cpu:.2f} CPU s/GB", cpu <= 0.6
 
 
-def acknowledgement(o, flush, load, seconds, windows=1):
-    with Lakebed(profile=S3, flush=flush).ready() as node:
+def acknowledgement(o, flush, load, seconds, windows=1, options=()):
+    with Lakebed(profile=S3, flush=flush, options=options).ready() as node:
         bench("produce", node, "--topic", "perf", "--duration", "2s", *load)  # connections, first flushes
         report = bench("produce", node, "--topic", "perf", "--duration", f"{seconds}s", "--windows", str(windows), *load)
     l = report["latency"]
@@ -121,13 +117,68 @@ def ack_twenty(o):
     yield "20 connections × 10 msg/s on one partition, `balanced`", "p99 ≤ 250 ms", text, l["p99_ms"] <= 250
 
 
+THIRTY_MB = ["--connections", "4", "--rate", "7325", "--linger-ms", "5"]
+
+
 def thirty_mb(o):
-    load = ["--connections", "4", "--rate", "7325", "--linger-ms", "5"]
     for flush, reach in (("balanced", 12), ("economy", 6)):
-        report, _, text = acknowledgement(o, flush, load, o.seconds)
+        report, _, text = acknowledgement(o, flush, THIRTY_MB, o.seconds)
         cost = report["cost"]["requests_usd_per_gb"]
         more = f"{report['mb_per_s']:.1f} MB/s, {report['broker_cpu_s_per_gb']:.2f} CPU s/GB, requests ${cost:.5f}/GB"
         yield f"30 MB/s, `{flush}`", f"≤ {reach} PUT/s", f"{text}; {more}", puts_per_s(report) <= reach
+
+
+def merging(o):
+    """The same 30 MB/s with all background work and without, in turn."""
+    for flush, reach in (("balanced", 14), ("economy", 7)):
+        runs = [(thirty_mb_merged(o, flush, False), thirty_mb_merged(o, flush, True)) for _ in range(o.runs)]
+        plain, merged = ([pair[i] for pair in runs] for i in range(2))
+        p99 = [median_of(each, "p99_ms") for each in (plain, merged)]
+        puts, ratio = median_of(merged, "puts_per_s"), p99[1] / p99[0]
+        work = f"{median_of(merged, 'merges'):.0f} merges a run, {median_of(merged, 'written_mb_per_s'):.1f} MB/s written by them, "
+        work += f"{median_of(merged, 'unmerged_mb'):.0f} MB not merged at the end"
+        each = f"({spread(plain, 'p99_ms')} → {spread(merged, 'p99_ms')} ms)"
+        cpu = f"{median_of(plain, 'cpu'):.2f} → {median_of(merged, 'cpu'):.2f} CPU s/GB"
+        yield f"30 MB/s with merging, `{flush}`", "p99 ≤ 1.1 × without", f"{ratio:.2f} × {each}; {cpu}", ratio <= 1.1
+        without = f"without {median_of(plain, 'puts_per_s'):.1f}"
+        yield "… with all background work", f"≤ {reach} PUT/s", f"{puts:.1f} PUT/s, {without}; {work}", puts <= reach
+
+
+def thirty_mb_merged(o, flush, cleaning):
+    path, url = file_store("merging-store")
+    options = ["--cleaning", "--time-scale", str(o.time_scale)] if cleaning else []
+    with Lakebed(store=url, profile=S3, flush=flush, options=options).ready() as node:
+        # Until what is merged comes in at the rate at which it is written.
+        bench("produce", node, "--topic", "perf", "--duration", "15s", *THIRTY_MB)
+        before = metrics(node)
+        report = bench("produce", node, "--topic", "perf", "--duration", f"{o.seconds}s", *THIRTY_MB)
+        now = metrics(node)
+    shutil.rmtree(path)
+    written = now["lakebed_merge_written_bytes_total"] - before["lakebed_merge_written_bytes_total"]
+    merges = now["merges"] - before["merges"]
+    if cleaning and not merges:
+        raise Failed("nothing was merged: the run means nothing")
+    return {
+        "p99_ms": report["latency"]["p99_ms"],
+        "puts_per_s": puts_per_s(report),
+        "cpu": report["broker_cpu_s_per_gb"],
+        "merges": merges,
+        "written_mb_per_s": written / 1e6 / report["seconds"],
+        "unmerged_mb": now["lakebed_unmerged_bytes"] / 1e6,
+    }
+
+
+def hedging(o):
+    """The latency profile with slow requests sent twice and without, in turn."""
+    runs = {"on": [], "off": []}
+    for _ in range(o.runs):
+        for hedging, reports in runs.items():
+            report, latency, _ = acknowledgement(o, "latency", ["--rate", "200"], o.seconds, options=["--hedging", hedging])
+            reports.append({**latency, "puts_per_s": puts_per_s(report)})
+    text = lambda of: (f"p50 {spread(of, 'p50_ms')}, p99 {spread(of, 'p99_ms')}, p99.9 {spread(of, 'p999_ms')} ms, "
+                       f"{median_of(of, 'puts_per_s'):.1f} PUT/s")
+    what = "200 msg/s, `s3-standard`, `latency`, with hedging beside without"
+    yield what, "reported", f"{text(runs['on'])}; without {text(runs['off'])}", True
 
 
 def java_producer(o):
@@ -171,17 +222,11 @@ def startup(o):
     yield what, "≤ 3 s to first acknowledgement", text, took <= 3
 
 
-def metric(node, name):
-    for line in node.read_metrics().splitlines():
-        if line.startswith(name + " "):
-            return float(line.split()[1])
-    raise Failed(f"no metric {name}")
-
-
 def fill_slots(node, o):
     """Commits until nearly 5,000 slots lie behind the newest snapshot, which the author of every 5,000th makes."""
     for _ in range(200):
-        slot, snapshots = metric(node, "lakebed_slot"), metric(node, "lakebed_snapshots")
+        now = metrics(node)
+        slot, snapshots = now["lakebed_slot"], now["lakebed_snapshots"]
         if snapshots and slot % 5000 >= 4700:
             return f"{slot:.0f} slots, {slot % 5000:.0f} after the snapshot"
         bench("produce", node, "--topic", "many-0", "--partitions", "1000", "--rate", "500", "--duration", "500ms")
@@ -225,4 +270,9 @@ ROWS = {
     "idle": idle,
     "startup": startup,
     "memory": memory,
+    "hedging": hedging,
+    "merging": merging,
+    **steady.ROWS,
 }
+# Left out unless they are asked for: ten minutes and more each.
+LONG = ("ack-long", "merging", *steady.ROWS)

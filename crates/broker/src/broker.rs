@@ -9,12 +9,12 @@ use lakebed_record::envelope::{self, Kind};
 use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::hedge::Hedged;
+use lakebed_store::hedge::{Hedged, Patient};
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
 use crate::api::*;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Hedging};
 use crate::fetch::cache::Cache;
 use crate::fetch::ring::Ring;
 use crate::fetch::wait::Waiters;
@@ -91,6 +91,24 @@ impl ApplyListener for Tail {
     }
 }
 
+/// The store for what is waited for, and for background work.
+fn stores(
+    store: Arc<dyn Store>,
+    env: &Env,
+    config: &BrokerConfig,
+    metrics: &Metrics,
+) -> (Arc<dyn Store>, Arc<dyn Store>) {
+    match config.hedging {
+        Hedging::On => {
+            let metrics = metrics.clone();
+            let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| metrics.hedge(kind));
+            let hedged = Arc::new(hedged);
+            (Arc::clone(&hedged) as Arc<dyn Store>, Arc::new(Patient::new(hedged)))
+        }
+        Hedging::Off => (Arc::clone(&store), store),
+    }
+}
+
 impl Broker {
     /// Replays the log, registers the node and starts the flush stream.
     pub async fn open(store: Arc<dyn Store>, env: Env, config: BrokerConfig) -> Result<Broker, OpenError> {
@@ -105,10 +123,9 @@ impl Broker {
         log: ManifestConfig,
     ) -> Result<Broker, OpenError> {
         let metrics = Metrics::new();
-        let counted = metrics.clone();
-        let hedged = Hedged::new(store, env.clone(), config.flush.eagerness(), move |kind| counted.hedge(kind));
-        let store: Arc<dyn Store> = Arc::new(hedged);
-        let ring = Arc::new(Ring::new(config.cache_bytes as u64 / 4 * 3));
+        let (store, background) = stores(store, &env, &config, &metrics);
+        let shares = config.cache_shares();
+        let ring = Arc::new(Ring::new(shares.ring));
         let waiters = Arc::new(Waiters::default());
         let candidates = config.background.merging.then(Arc::<Candidates>::default);
         let tail = Tail { ring: Arc::clone(&ring), waiters: Arc::clone(&waiters), candidates: candidates.clone() };
@@ -126,16 +143,17 @@ impl Broker {
             Arc::clone(&ring),
             metrics.clone(),
         );
+        let turns = Turns::of_this_machine();
         let inputs = Inputs {
             manifest: manifest.clone(),
-            store: Arc::clone(&store),
+            store: background,
             env: env.clone(),
             ring: Arc::clone(&ring),
             metrics: metrics.clone(),
+            turns: turns.clone(),
         };
-        let cache = Arc::new(Cache::new(config.cache_bytes as u64 / 4, store, env.clone(), metrics.clone()));
-        let pages = Pages::new(config.cache_bytes as u64 / 16);
-        let turns = Turns::of_this_machine();
+        let cache = Arc::new(Cache::new(shares.blocks, store, env.clone(), metrics.clone()));
+        let pages = Pages::new(shares.pages);
         let reader = Reader {
             manifest: manifest.clone(),
             env: env.clone(),

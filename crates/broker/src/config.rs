@@ -36,6 +36,15 @@ impl FlushProfile {
     }
 }
 
+/// Whether slow requests to the store are sent a second time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hedging {
+    #[default]
+    On,
+    /// To measure what it gains.
+    Off,
+}
+
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// Host and port that Kafka clients are told.
@@ -46,9 +55,10 @@ pub struct BrokerConfig {
     pub flush: FlushProfile,
     /// `flush.max.puts.per.second`: cost cap; flushes wait longer to keep it.
     pub flush_max_puts_per_second: Option<NonZeroU32>,
+    pub hedging: Hedging,
     /// Bytes that buffered requests, replies, recent records and cached blocks may take together.
     pub memory_budget: usize,
-    /// Share of the budget for recent records and cached blocks, in bytes.
+    /// Share of the budget for recent records, cached blocks and pages, and what merging works on, in bytes.
     pub cache_bytes: usize,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: i32,
@@ -71,17 +81,17 @@ pub struct Background {
     pub merge_patience: Duration,
     /// How often it is looked whether there is something to do.
     pub poll: Duration,
-    /// Bytes of a merged segment; `None`: 64 MiB, or a quarter of the memory budget if that is less. A merge takes this much memory,
-    /// and 16 MiB.
+    /// Bytes of a merged segment; `None`: 64 MiB, or an eighth of the memory budget if that is less. A merge takes this much memory,
+    /// and 16 MiB, of the cache's share.
     pub merge_bytes: Option<u64>,
     /// Entries of an index page: some 20 bytes each there, 128 in the state.
     pub page_entries: usize,
-    /// Bytes read and written together, per second, by merging.
+    /// Bytes read and written together, per second, by merging; eight for each byte appended if that is more.
     pub bytes_per_second: u64,
     /// Time from one PUT of merging to the next; `None`: what the flush profile allows (2, 1 and half a PUT/s).
     pub put_spacing: Option<Duration>,
-    /// With more entries than this waiting to be merged, nothing is put off; with twice as many, flushes are slowed down.
-    /// `None`: as many as an eighth of the memory budget holds.
+    /// With more entries than this in the state, nothing is put off; when so many wait to be merged or sealed that there are twice
+    /// as many in all, flushes are held apart. `None`: as many as an eighth of the memory budget holds.
     pub most_unmerged: Option<usize>,
     /// Time from one search for orphans to the next; the first comes after a twenty-fourth of it.
     pub orphans_every: Duration,
@@ -123,13 +133,31 @@ impl Background {
     }
 }
 
+/// Bytes for recent records, for cached blocks, and for decoded index pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheShares {
+    pub ring: u64,
+    pub blocks: u64,
+    pub pages: u64,
+}
+
 /// About what an entry takes in the state, with its share of what refers to it, in bytes.
 const ENTRY_BYTES: usize = 128;
 
 impl BrokerConfig {
     pub(crate) fn merge_bytes(&self) -> u64 {
         // A merge of eight entries that are not full must fit.
-        self.background.merge_bytes.unwrap_or((64 << 20).min(self.memory_budget as u64 / 4)).max(8 << 20)
+        self.background.merge_bytes.unwrap_or((64 << 20).min(self.memory_budget as u64 / 8)).max(8 << 20)
+    }
+
+    /// What a merge holds comes out of the cache's share, but for a third of that.
+    pub(crate) fn cache_shares(&self) -> CacheShares {
+        let all = self.cache_bytes as u64;
+        let work = if self.background.merging { self.merge_bytes() + crate::merge::WAVE_BYTES } else { 0 };
+        let left = all.saturating_sub(work).max(all / 3);
+        let pages = left / 16;
+        let blocks = left / 4 - pages;
+        CacheShares { ring: left / 4 * 3, blocks, pages }
     }
 
     pub(crate) fn most_unmerged(&self) -> usize {
@@ -152,6 +180,7 @@ impl BrokerConfig {
             rack: String::new(),
             flush: FlushProfile::default(),
             flush_max_puts_per_second: None,
+            hedging: Hedging::default(),
             memory_budget,
             cache_bytes: memory_budget / 2,
             default_partitions: 1,
@@ -164,5 +193,25 @@ impl BrokerConfig {
     /// What requests and replies may take, in bytes.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.memory_budget.saturating_sub(self.cache_bytes).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_the_cache_and_a_merge_stay_within_its_bytes() {
+        for (budget, merging) in [(64 << 20, true), (256 << 20, true), (1 << 30, true), (1 << 30, false)] {
+            let background = Background { merging, ..Background::default() };
+            let config = BrokerConfig { background, ..BrokerConfig::new("a", 1, budget) };
+            let CacheShares { ring, blocks, pages } = config.cache_shares();
+            let work = if merging { config.merge_bytes() + crate::merge::WAVE_BYTES } else { 0 };
+            let all = ring + blocks + pages;
+            assert!(all <= config.cache_bytes as u64 && all >= config.cache_bytes as u64 / 3 - 8, "{budget}");
+            // A small budget is too small for a merge as well.
+            assert!(all + work <= config.cache_bytes as u64 || budget <= 64 << 20, "{budget}: {all} and {work}");
+            assert!(!merging || work <= config.cache_bytes as u64 * 5 / 6);
+        }
     }
 }

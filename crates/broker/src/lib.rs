@@ -6,6 +6,7 @@ pub mod api;
 mod broker;
 mod collect;
 mod config;
+mod duty;
 mod fetch;
 mod flush;
 pub mod groups;
@@ -21,7 +22,7 @@ mod topics;
 mod workers;
 
 pub use broker::Broker;
-pub use config::{Background, BrokerConfig, FlushProfile};
+pub use config::{Background, BrokerConfig, FlushProfile, Hedging};
 pub use health::Status;
 pub use lakebed_manifest::OpenError;
 pub use memory::{MemoryBudget, MemoryPermit};

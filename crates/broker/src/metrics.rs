@@ -47,6 +47,8 @@ pub enum Source {
 pub enum Alarm {
     DataMissing,
     DataCorrupt,
+    /// The store does not give an object, while it gives others.
+    Unreadable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +94,7 @@ struct Inner {
     reads: Family<SourceLabel, Counter>,
     read_bytes: Family<SourceLabel, Counter>,
     alarms: Family<AlarmLabel, Counter>,
+    second_looks: Counter,
     hedges: Family<HedgeLabel, Counter>,
     window_limited: Counter,
     background: BackgroundCounts,
@@ -160,6 +163,7 @@ impl Metrics {
             reads: Family::default(),
             read_bytes: Family::default(),
             alarms: Family::default(),
+            second_looks: Counter::default(),
             hedges: Family::default(),
             window_limited: Counter::default(),
             background: BackgroundCounts::default(),
@@ -172,6 +176,11 @@ impl Metrics {
         registry.register("reads", "Blocks or entries read for fetches, by source", inner.reads.clone());
         registry.register("read_bytes", "Bytes read for fetches, by source", inner.read_bytes.clone());
         registry.register("hedges", "Slow store requests that were sent a second time", inner.hedges.clone());
+        registry.register(
+            "second_looks",
+            "Objects that were missing when they were fetched, and looked up again behind a read barrier",
+            inner.second_looks.clone(),
+        );
         registry.register("alarms", "What must never happen; see the log", inner.alarms.clone());
         registry.register(
             "producers_window_limited",
@@ -221,6 +230,10 @@ impl Metrics {
 
     pub(crate) fn alarm(&self, alarm: Alarm) {
         self.inner.alarms.get_or_create(&AlarmLabel { alarm }).inc();
+    }
+
+    pub(crate) fn second_look(&self) {
+        self.inner.second_looks.inc();
     }
 
     pub(crate) fn window_limited(&self) {

@@ -14,9 +14,7 @@ use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::{OpKind, Truncate};
 use lakebed_record::{Incarnation, LogTime, Partition, SegmentName, TopicId, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::{
-    Body, BoxFuture, Created, Fault, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped, Version,
-};
+use lakebed_store::{Body, BoxFuture, Created, Object, ReadError, Reply, Store};
 use parking_lot::Mutex;
 use support::*;
 
@@ -144,46 +142,17 @@ struct LateReads {
     late: Mutex<Duration>,
 }
 
-impl Store for LateReads {
-    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
-        self.inner.create(key, body)
+impl lakebed_store::testing::PassThrough for LateReads {
+    fn inner(&self) -> &dyn Store {
+        self.inner.as_ref()
     }
 
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
         let late = if key.as_str().starts_with("segments/") { *self.late.lock() } else { Duration::ZERO };
         Box::pin(async move {
             tokio::time::sleep(late).await;
-            self.inner.get(key, range).await
+            self.inner().get(key, range).await
         })
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
-    }
-
-    fn swap<'a>(
-        &'a self,
-        key: &'a Key,
-        expected: Option<&'a Version>,
-        body: &'a Body,
-    ) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, expected, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        self.inner.refuses_short_bodies()
     }
 }
 
@@ -393,5 +362,78 @@ async fn flushes_slow_down_while_too_much_waits_to_be_merged() {
     }
     assert!(took[2] > 2 * took[0] && took[2] >= Duration::from_secs(15), "{took:?}");
     assert!(metric(&broker, "lakebed_flush_slowdown_ms") >= 500.0);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_little_is_left_of_a_segment_moves_and_the_segment_goes() {
+    let store = bucket();
+    let background = Background { orphans_every: 30 * MINUTE, ..all_on() };
+    let broker = open(store.clone(), 1, forgetful(background)).await;
+    let (large, small) = (topic(&broker, "large", 1, &[]).await, topic(&broker, "small", 1, &[]).await);
+    let mut producer = broker.producer();
+    for n in 0..10 {
+        let both = vec![append(large.id, 0, numbered(n, 300_000)), append(small.id, 0, numbered(n, 100))];
+        for result in producer.append(both, PATIENCE).await {
+            result.expect("stored");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let before = read_all(&broker, small.id, 0, 0).await;
+    tokio::time::sleep(40 * MINUTE).await;
+    let merged = segments(&store);
+    assert!(merged.len() == 1 && merged[0].is_background(), "{merged:?}");
+    broker.delete_topic(large.id).await.expect("deleted");
+    tokio::time::sleep(90 * MINUTE).await;
+    let left = segments(&store);
+    assert!(left.len() == 1 && left != merged, "{left:?}");
+    let len = store.inner.head(&keys::segment(&left[0])).await.value.expect("it is there").total_len;
+    assert!(len < 10 * 300, "{len} bytes");
+    assert_eq!(read_all(&broker, small.id, 0, 0).await, before);
+    assert_eq!(metric(&broker, "lakebed_alarms_total"), 0.0);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_whose_inputs_are_gone_is_deleted_by_its_maker() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, forgetful(merging())).await;
+    let t = topic(&broker, "t", 1, &[]).await;
+    let mut producer = broker.producer();
+    for n in 0..5 {
+        producer.append(vec![append(t.id, 0, numbered(n, 100))], PATIENCE).await[0].as_ref().expect("stored");
+    }
+    store.faults.lock().late_segment = Some(5 * MINUTE);
+    tokio::time::sleep(16 * MINUTE + Duration::from_secs(30)).await;
+    assert!(store.faults.lock().late_segment.is_none(), "a merge is under way");
+    broker.delete_topic(t.id).await.expect("deleted");
+    tokio::time::sleep(8 * MINUTE).await;
+    let page = broker.render_metrics();
+    assert!(page.contains("lakebed_merges_total{outcome=\"InputGone\"} 1"), "{page}");
+    assert_eq!(segments(&store), []);
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_takes_only_its_own_part_out_of_a_merge() {
+    let store = bucket();
+    let broker = open(store.clone(), 1, forgetful(merging())).await;
+    let (kept, deleted) = (topic(&broker, "kept", 1, &[]).await, topic(&broker, "deleted", 1, &[]).await);
+    let mut producer = broker.producer();
+    for n in 0..5 {
+        let both = vec![append(kept.id, 0, numbered(n, 5_000)), append(deleted.id, 0, numbered(n, 100))];
+        for result in producer.append(both, PATIENCE).await {
+            result.expect("stored");
+        }
+    }
+    let before = read_all(&broker, kept.id, 0, 0).await;
+    store.faults.lock().late_segment = Some(5 * MINUTE);
+    tokio::time::sleep(16 * MINUTE + Duration::from_secs(30)).await;
+    assert!(store.faults.lock().late_segment.is_none(), "a merge is under way");
+    broker.delete_topic(deleted.id).await.expect("deleted");
+    tokio::time::sleep(8 * MINUTE).await;
+    assert_eq!((entries(&broker), segments(&store).len()), (1, 1));
+    assert!(!broker.render_metrics().contains("InputGone"));
+    assert_eq!(read_all(&broker, kept.id, 0, 0).await, before);
     broker.shutdown().await;
 }

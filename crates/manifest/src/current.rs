@@ -10,7 +10,7 @@ use lakebed_store::env::Env;
 use lakebed_store::{Store, Swapped, Version};
 
 use crate::control::{self, Current};
-use crate::settled::{self, GaveUp};
+use crate::settled::{self, GaveUp, Tries};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CurrentError {
@@ -21,16 +21,21 @@ pub enum CurrentError {
 }
 
 pub async fn read(store: &dyn Store, env: &Env) -> Result<(Current, Version), CurrentError> {
-    let object = settled::get(store, env, &keys::current()).await?;
+    read_with(store, env, Tries::Few).await
+}
+
+async fn read_with(store: &dyn Store, env: &Env, tries: Tries) -> Result<(Current, Version), CurrentError> {
+    let object = settled::get(store, env, &keys::current(), tries).await?;
     Ok((control::open(Kind::Current, &object.bytes)?, object.meta.version))
 }
 
-/// One swap to `next`, from exactly the CURRENT that `next` was made from. `true` only if it is known to have taken effect.
+/// One swap to `next`, from exactly the CURRENT that `next` was made from. `true` only if it is known to have taken effect: what
+/// `next` rests on, a snapshot's parts say, would be made in vain if an answer that is slow to come were given up.
 pub async fn swap(store: &dyn Store, env: &Env, version: &Version, next: &Current) -> Result<bool, CurrentError> {
     let body = control::seal(Kind::Current, next);
     match store.swap(&keys::current(), Some(version), &body).await.value {
         Swapped::Yes(_) => Ok(true),
         Swapped::Mismatch => Ok(false),
-        Swapped::Unknown(_) => Ok(read(store, env).await?.0 == *next),
+        Swapped::Unknown(_) => Ok(read_with(store, env, Tries::Endless).await?.0 == *next),
     }
 }

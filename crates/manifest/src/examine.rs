@@ -10,13 +10,14 @@ use crate::commit::SlotContent;
 use crate::control::{self, Current, Format, SnapshotRef};
 use crate::log::LogClock;
 use crate::open::{self, OpenError};
-use crate::settled;
+use crate::settled::{self, Tries};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 
 /// What the bucket says of a cluster.
 pub struct Cluster {
     pub format: Format,
+    /// As it was read after the log.
     pub current: Current,
     /// Replayed from the newest snapshot up to the first slot that is missing.
     pub state: State,
@@ -29,9 +30,9 @@ pub async fn cluster(store: &dyn Store, env: &Env) -> Result<Cluster, OpenError>
     let format: Format = sealed(store, env, Kind::Format, keys::format()).await?;
     let current: Current = sealed(store, env, Kind::Current, keys::current()).await?;
     let mut clock = LogClock::default();
-    let loaded = open::load_from(store, env, &mut clock, &format, current.clone()).await?;
+    let loaded = open::load_from(store, env, &mut clock, &format, current, None).await?;
     let beyond = loaded.read_ahead.into_iter().map(|(slot, _)| slot).collect();
-    Ok(Cluster { format, current, state: loaded.state, beyond })
+    Ok(Cluster { format, current: loaded.current, state: loaded.state, beyond })
 }
 
 async fn sealed<T: serde::de::DeserializeOwned>(
@@ -40,7 +41,7 @@ async fn sealed<T: serde::de::DeserializeOwned>(
     kind: Kind,
     key: Key,
 ) -> Result<T, OpenError> {
-    let object = settled::get(store, env, &key).await?;
+    let object = settled::get(store, env, &key, Tries::Few).await?;
     control::open(kind, &object.bytes).map_err(|error| OpenError::Format { key, error })
 }
 

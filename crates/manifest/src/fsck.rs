@@ -67,7 +67,7 @@ impl fmt::Display for Finding {
 /// Everything that the bucket holds, by key, with its length.
 pub type Inventory = BTreeMap<Key, u64>;
 
-/// Parts of the snapshots that CURRENT names, with the key of the index that names them.
+/// Parts of the snapshots that CURRENT names, with the key of the index that names them, as far as the indexes could be read.
 pub type Parts = Vec<(Key, Vec<Key>)>;
 
 /// Compares. `pages` are the entries in the state's index pages, as far as they could be read.
@@ -103,7 +103,10 @@ fn missing(inventory: &Inventory, current: &Current, parts: &Parts, state: &Stat
     for (index, parts) in parts {
         parts.iter().for_each(|part| want(part.clone(), index));
     }
-    let replayed = current.snapshots.last().map_or(current.log_floor, |oldest| current.log_floor.max(oldest.slot + 1));
+    let replayed = current
+        .snapshots
+        .last()
+        .map_or(current.log_floor, |oldest| current.log_floor.max(oldest.slot.saturating_add(1)));
     for slot in replayed..=state.slot().0 {
         want(keys::log(Slot(slot)), &"the log");
     }
@@ -174,6 +177,8 @@ fn gaps(tp: TopicPartition, partition: &PartitionState, findings: &mut Vec<Findi
 fn left_over(inventory: &Inventory, current: &Current, parts: &Parts, state: &State, findings: &mut Vec<Finding>) {
     let floor = StandingFloor::of(current);
     let named: BTreeSet<Key> = parts.iter().flat_map(|(_, parts)| parts).cloned().collect();
+    // An index that was not read names parts that nobody here knows of.
+    let all_read = current.snapshots.iter().all(|s| parts.iter().any(|(index, _)| index.as_str() == s.index));
     for (key, len) in inventory {
         let orphan = match keys::parse(key) {
             None => {
@@ -182,7 +187,7 @@ fn left_over(inventory: &Inventory, current: &Current, parts: &Parts, state: &St
             }
             Some(Name::Format | Name::Current) => false,
             Some(Name::Log(_)) => floor.permits(key),
-            Some(Name::Snapshot(_)) => plan::snapshot_garbage(current, &named, key),
+            Some(Name::Snapshot(_)) => all_read && plan::snapshot_garbage(current, &named, key),
             Some(Name::Segment(name)) => state.is_orphan(&name),
             Some(Name::Probe) => true,
         };

@@ -3,6 +3,8 @@
 //! One task owns the core; handles send it requests and share the state behind a lock. Dropping every handle ends the task.
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,7 +32,7 @@ pub struct ManifestConfig {
     /// `host:port` that Kafka clients are told.
     pub kafka_address: String,
     pub rack: String,
-    /// A snapshot is the duty of the author of every slot that is a multiple of this.
+    /// A snapshot is the duty of the author of every slot that is a multiple of this, scaled ([`crate::Waits::slots_apart`]).
     pub snapshot_every: u64,
     /// Believe the store's clock although the host's differs by more than 5 min (4.4).
     pub trust_store_clock: bool,
@@ -107,12 +109,16 @@ pub struct Status {
     pub commit_p50: Duration,
     /// This node wrote the last applied commit: what is the duty of one node is this one's (4.6).
     pub last_author: bool,
+    /// This node's state may be wrong, or it serves no more: nothing is to be done for the cluster by it.
+    pub in_doubt: bool,
     pub last_snapshot: Slot,
     pub snapshots_written: u64,
     pub fenced: u64,
     /// How often the log floor had passed this node, so that it jumped by snapshot.
     pub overtaken: u64,
     pub cleaning: CleaningStatus,
+    /// Somebody's state was not what the log gives: whose, and since which slot.
+    pub alarm: Option<String>,
     /// Why this node serves no more.
     pub halted: Option<String>,
     /// How far the host's clock is ahead of the store's, if that is more than 5 min.
@@ -180,14 +186,14 @@ impl Manifest {
         listener: Arc<dyn ApplyListener>,
     ) -> Result<Manifest, OpenError> {
         let mut clock = crate::log::LogClock::default();
-        let loaded = open::load(store.as_ref(), &env, &mut clock, config.time_scale).await?;
+        let loaded = open::load(store.as_ref(), &env, &mut clock, config.time_scale, None).await?;
         tracing::info!(slot = %loaded.state.slot(), replayed = loaded.replayed, "replayed the log");
         let (requests, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
             status: Mutex::new(Status {
-                last_snapshot: loaded.snapshot,
-                cleaning: CleaningStatus { floor: loaded.floor, ..CleaningStatus::default() },
+                last_snapshot: loaded.current.newest_snapshot(),
+                cleaning: CleaningStatus { floor: Slot(loaded.current.log_floor), ..CleaningStatus::default() },
                 ..Status::default()
             }),
             hearing: Mutex::default(),
@@ -206,6 +212,7 @@ impl Manifest {
             clock,
             loaded.read_ahead,
             loaded.evidence,
+            &loaded.disputed,
             up,
         );
         tokio::spawn(task.run(inbox));

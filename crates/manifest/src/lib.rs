@@ -26,6 +26,7 @@ pub use handle::{
 };
 pub use log::{Counters, PIPELINE};
 pub use open::{OpenError, is_new};
+pub use settled::GaveUp;
 pub use snapshot::SnapshotError;
 pub use state::{Entry, NodeState, PartitionState, State, Topic};
 pub use waits::Waits;

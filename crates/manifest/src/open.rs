@@ -19,7 +19,7 @@ use crate::commit::{self, Opened, SlotContent};
 use crate::control::{self, Current, FORMAT_VERSION, Format};
 use crate::current::{self, CurrentError};
 use crate::log::{Dated, Evidence, LogClock, Moment};
-use crate::settled::{self, GaveUp};
+use crate::settled::{self, GaveUp, Tries};
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 use crate::waits::Waits;
@@ -59,10 +59,6 @@ pub enum OpenError {
         "FORMAT exists but CURRENT does not: the first start was cut short or CURRENT was deleted; if {0} is missing as well, delete FORMAT and start again, else restore CURRENT"
     )]
     NoCurrent(Key),
-    #[error(
-        "slot {slot}: its author {author} asserts a state that replay of the log does not give; stop all nodes and compare builds"
-    )]
-    Diverged { slot: Slot, author: Incarnation },
     #[error("{0}")]
     Halted(String),
 }
@@ -94,25 +90,34 @@ pub struct Loaded {
     pub state: State,
     /// Slots past the first missing one.
     pub read_ahead: Vec<(Slot, SlotContent)>,
-    /// Slot of the newest snapshot that CURRENT names, 0 if none.
-    pub snapshot: Slot,
+    /// As it was read after the log.
+    pub current: Current,
     pub replayed: u64,
-    pub floor: Slot,
     /// That the first missing slot is missing is believed.
     pub evidence: Option<Evidence>,
+    /// Authors that assert another state than replay gives, and the first slot of which each does.
+    pub disputed: BTreeMap<Incarnation, Slot>,
+    /// Hash of the state at the slot that was asked about, if replay came by it.
+    pub hash_at: Option<u64>,
 }
 
 /// True if nobody has used this bucket and prefix yet.
 pub async fn is_new(store: &dyn Store, env: &Env) -> Result<bool, OpenError> {
-    match settled::get(store, env, &keys::format()).await {
+    match settled::get(store, env, &keys::format(), Tries::Few).await {
         Ok(_) => Ok(false),
         Err(GaveUp::NotFound(_)) => Ok(true),
         Err(other) => Err(other.into()),
     }
 }
 
-/// `time_scale`: what FORMAT must state, and what a new one gets.
-pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock, time_scale: u32) -> Result<Loaded, OpenError> {
+/// `time_scale`: what FORMAT must state, and what a new one gets. `watched`: the slot to tell the state's hash at.
+pub async fn load(
+    store: &dyn Store,
+    env: &Env,
+    clock: &mut LogClock,
+    time_scale: u32,
+    watched: Option<Slot>,
+) -> Result<Loaded, OpenError> {
     let format = read_or_create_format(store, env, time_scale).await?;
     if format.format != FORMAT_VERSION {
         return Err(OpenError::FormatVersion(format.format));
@@ -121,7 +126,7 @@ pub async fn load(store: &dyn Store, env: &Env, clock: &mut LogClock, time_scale
         return Err(OpenError::TimeScale { bucket: format.time_scale, node: time_scale });
     }
     let current = read_or_create_current(store, env).await?;
-    load_from(store, env, clock, &format, current).await
+    load_from(store, env, clock, &format, current, watched).await
 }
 
 /// What `current` and the log say, confirmed by a CURRENT that is read after the log.
@@ -131,6 +136,7 @@ pub(crate) async fn load_from(
     clock: &mut LogClock,
     format: &Format,
     mut current: Current,
+    watched: Option<Slot>,
 ) -> Result<Loaded, OpenError> {
     for _ in 0..LOAD_TRIES {
         let needed = current.min_reader.max(current.min_writer);
@@ -138,11 +144,11 @@ pub(crate) async fn load_from(
             return Err(OpenError::TooOld(needed));
         }
         let first = current.newest_snapshot().next();
-        let loaded = replay(store, env, clock, format, &current).await;
+        let loaded = replay(store, env, clock, format, &current, watched).await;
         let now = current::read(store, env).await?.0;
         let stands = Slot(now.log_floor) <= first;
         match loaded {
-            Ok(loaded) if stands => return Ok(loaded),
+            Ok(loaded) if stands => return Ok(Loaded { current: now, ..loaded }),
             Err(error) if stands && now.newest_snapshot() == current.newest_snapshot() => return Err(error),
             Ok(_) | Err(_) => {
                 tracing::warn!(%first, floor = now.log_floor, "cleaning overtook the replay of the log; starting over");
@@ -160,27 +166,29 @@ async fn replay(
     clock: &mut LogClock,
     format: &Format,
     current: &Current,
+    watched: Option<Slot>,
 ) -> Result<Loaded, OpenError> {
     let snapshot = current.newest_snapshot();
     let state = match current.snapshots.first() {
         Some(newest) => snapshot::read(store, env, newest).await?,
         None => State::with_waits(Waits::scaled(format.time_scale)),
     };
-    let mut replay = Replay::new(store, env, clock, state);
+    let mut replay = Replay::new(store, env, clock, state, watched);
     replay.run().await?;
     let evidence = replay.evidence();
     let read_ahead = replay.results.into_iter().filter_map(|(s, c)| c.map(|c| (s, c))).collect();
     let replayed = replay.state.slot().0 - snapshot.0;
     let cluster_id = format.cluster_id.clone();
-    let floor = Slot(current.log_floor);
-    Ok(Loaded { cluster_id, state: replay.state, read_ahead, snapshot, replayed, floor, evidence })
+    let current = current.clone();
+    let Replay { state, disputed, hash_at, .. } = replay;
+    Ok(Loaded { cluster_id, state, read_ahead, current, replayed, evidence, disputed, hash_at })
 }
 
 async fn read_or_create_format(store: &dyn Store, env: &Env, time_scale: u32) -> Result<Format, OpenError> {
     let key = keys::format();
     let mut tries = 0;
     loop {
-        match settled::get(store, env, &key).await {
+        match settled::get(store, env, &key, Tries::Few).await {
             Ok(object) => {
                 return control::open(Kind::Format, &object.bytes)
                     .map_err(|error| OpenError::Format { key: key.clone(), error });
@@ -207,7 +215,7 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
     let key = keys::current();
     let mut tries = 0;
     loop {
-        match settled::get(store, env, &key).await {
+        match settled::get(store, env, &key, Tries::Few).await {
             Ok(object) => {
                 return control::open(Kind::Current, &object.bytes)
                     .map_err(|error| OpenError::Format { key: key.clone(), error });
@@ -215,17 +223,12 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
             Err(GaveUp::NotFound(_)) => {}
             Err(other) => return Err(other.into()),
         }
-        // A bucket in use never lacks CURRENT: with a log but without CURRENT something deleted it, and a log that was cleaned
-        // does not begin with slot 1. Unless another first start made both since: then CURRENT was there before any slot.
-        match store.list(&keys::log_prefix(), None).await.value {
-            Ok(listing) => {
-                if let Some(slot) = listing.objects.into_iter().next() {
-                    match settled::get(store, env, &key).await {
-                        Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(slot.key)),
-                        _ => continue,
-                    }
-                }
-            }
+        match sign_of_use(store).await {
+            Ok(None) => {}
+            Ok(Some(found)) => match settled::get(store, env, &key, Tries::Few).await {
+                Err(GaveUp::NotFound(_)) => return Err(OpenError::NoCurrent(found)),
+                _ => continue,
+            },
             Err(fault) => {
                 tries = pause_after(fault, &key, tries, env).await?;
                 continue;
@@ -237,6 +240,17 @@ async fn read_or_create_current(store: &dyn Store, env: &Env) -> Result<Current,
             Swapped::Unknown(fault) => tries = pause_after(fault, &key, tries, env).await?,
         }
     }
+}
+
+/// A bucket in use never lacks CURRENT: with slots or snapshots but without CURRENT something deleted it, and a log that was
+/// cleaned does not begin with slot 1. Unless another first start made both since: then CURRENT was there before any slot.
+async fn sign_of_use(store: &dyn Store) -> Result<Option<Key>, Fault> {
+    for prefix in [&keys::log_prefix(), keys::SNAPSHOTS] {
+        if let Some(found) = store.list(prefix, None).await.value?.objects.into_iter().next() {
+            return Ok(Some(found.key));
+        }
+    }
+    Ok(None)
 }
 
 /// Waits before another try, or gives up with what the store said.
@@ -262,13 +276,28 @@ struct Replay<'a> {
     /// The lowest slot known to be missing, and the `Date` of the answer that told so.
     end: Option<(Slot, Option<i64>)>,
     hashes: BTreeMap<u64, u64>,
+    disputed: BTreeMap<Incarnation, Slot>,
+    watched: Option<Slot>,
+    hash_at: Option<u64>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(store: &'a dyn Store, env: &'a Env, clock: &'a mut LogClock, state: State) -> Self {
-        let next = state.slot().next();
-        let hashes = BTreeMap::from([(state.slot().0, state.hash())]);
-        Self { store, env, clock, state, results: BTreeMap::new(), next, end: None, hashes }
+    fn new(store: &'a dyn Store, env: &'a Env, clock: &'a mut LogClock, state: State, watched: Option<Slot>) -> Self {
+        let mut replay = Self {
+            store,
+            env,
+            clock,
+            next: state.slot().next(),
+            state,
+            results: BTreeMap::new(),
+            end: None,
+            hashes: BTreeMap::new(),
+            disputed: BTreeMap::new(),
+            watched,
+            hash_at: None,
+        };
+        replay.remember_hash();
+        replay
     }
 
     async fn run(&mut self) -> Result<(), OpenError> {
@@ -294,7 +323,7 @@ impl<'a> Replay<'a> {
                     self.end = Some(self.end.filter(|(end, _)| *end < slot).unwrap_or((slot, date_ms)));
                 }
             }
-            self.apply()?;
+            self.apply();
         }
     }
 
@@ -307,25 +336,31 @@ impl<'a> Replay<'a> {
         date_ms.map(|date_ms| Evidence { slot, date_ms })
     }
 
-    fn apply(&mut self) -> Result<(), OpenError> {
+    /// What the log says is right by definition: an author that asserts something else is wrong, or was.
+    fn apply(&mut self) {
         loop {
             let slot = self.state.slot().next();
-            let Some(Some(content)) = self.results.get(&slot) else { return Ok(()) };
-            let asserted = match content {
-                SlotContent::Commit(c) => c.assert.map(|a| (a, c.writer)),
-                SlotContent::Void => None,
-            };
-            if let Some((assert, author)) = asserted
+            let Some(Some(content)) = self.results.get(&slot) else { return };
+            if let SlotContent::Commit(commit) = content
+                && let Some(assert) = commit.assert
                 && self.hashes.get(&assert.slot).is_some_and(|h| *h != assert.hash)
             {
-                return Err(OpenError::Diverged { slot: Slot(assert.slot), author });
+                self.disputed.entry(commit.writer).or_insert(Slot(assert.slot));
             }
             let _outcomes = self.state.apply(slot, content);
             self.results.remove(&slot);
-            self.hashes.insert(slot.0, self.state.hash());
-            if self.hashes.len() > MAX_PARALLEL {
-                self.hashes.pop_first();
-            }
+            self.remember_hash();
+        }
+    }
+
+    fn remember_hash(&mut self) {
+        let (slot, hash) = (self.state.slot(), self.state.hash());
+        if self.watched == Some(slot) {
+            self.hash_at = Some(hash);
+        }
+        self.hashes.insert(slot.0, hash);
+        if self.hashes.len() > MAX_PARALLEL {
+            self.hashes.pop_first();
         }
     }
 }

@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::control::{Current, SnapshotRef};
 use crate::current::{self, CurrentError};
-use crate::settled::{self, GaveUp};
+use crate::settled::{self, GaveUp, Tries};
 use crate::state::{self, BUCKETS, State};
 
 /// Elements per part, about; the number of parts is a power of two up to 256.
@@ -70,6 +70,8 @@ pub enum SnapshotError {
     Format { key: Key, error: FormatError },
     #[error("{key}: {error}")]
     Content { key: Key, error: state::PartError },
+    #[error("{wanted_by} names an object by what is no key: {name:?}")]
+    Name { wanted_by: String, name: String },
     #[error("{0}: the state in it does not have the hash that the index states")]
     Hash(Key),
 }
@@ -98,7 +100,7 @@ pub async fn write(
 ) -> Result<Written, SnapshotError> {
     for _ in 0..ATTEMPTS {
         let (current, version) = current::read(store, env).await?;
-        if let Some(newest) = current.snapshots.first().filter(|s| s.slot + least > state.slot().0) {
+        if let Some(newest) = current.snapshots.first().filter(|s| s.slot.saturating_add(least) > state.slot().0) {
             return Ok(Written::NotNewer(Slot(newest.slot)));
         }
         let kept = match kept_parts(store, env, &current).await {
@@ -195,8 +197,13 @@ fn seal(kind: Kind, state: &State, body: &[u8]) -> Body {
     Body::with_crc(vec![bytes], crc)
 }
 
+/// A key that an object names.
+fn named(name: &str, wanted_by: &str) -> Result<Key, SnapshotError> {
+    Key::listed(name).ok_or_else(|| SnapshotError::Name { wanted_by: wanted_by.into(), name: name.into() })
+}
+
 async fn read_index(store: &dyn Store, env: &Env, key: &str) -> Result<Index, SnapshotError> {
-    let key = Key::new(key);
+    let key = named(key, "CURRENT")?;
     let body = read_sealed(store, env, Kind::SnapshotIndex, &key).await?;
     let malformed = |e: prost::DecodeError| SnapshotError::Format { key, error: FormatError::Body(e.to_string()) };
     Index::decode(body.as_slice()).map_err(malformed)
@@ -205,11 +212,11 @@ async fn read_index(store: &dyn Store, env: &Env, key: &str) -> Result<Index, Sn
 /// The parts that a snapshot names.
 pub async fn part_keys(store: &dyn Store, env: &Env, snapshot: &SnapshotRef) -> Result<Vec<Key>, SnapshotError> {
     let index = read_index(store, env, &snapshot.index).await?;
-    Ok(index.parts.iter().map(|part| Key::new(&part.key)).collect())
+    index.parts.iter().map(|part| named(&part.key, &snapshot.index)).collect()
 }
 
 async fn read_sealed(store: &dyn Store, env: &Env, kind: Kind, key: &Key) -> Result<Vec<u8>, SnapshotError> {
-    let object = settled::get(store, env, key).await?;
+    let object = settled::get(store, env, key, Tries::Few).await?;
     let body = envelope::open(kind, &object.bytes).and_then(|h| envelope::body(&h, &object.bytes).map(<[u8]>::to_vec));
     body.map_err(|error| SnapshotError::Format { key: key.clone(), error })
 }
@@ -217,12 +224,12 @@ async fn read_sealed(store: &dyn Store, env: &Env, kind: Kind, key: &Key) -> Res
 /// The state that a snapshot holds, its hash checked.
 pub async fn read(store: &dyn Store, env: &Env, snapshot: &SnapshotRef) -> Result<State, SnapshotError> {
     let index = read_index(store, env, &snapshot.index).await?;
-    let key = Key::new(&snapshot.index);
+    let key = named(&snapshot.index, "CURRENT")?;
     let mut state =
         state::decode_globals(&index.globals).map_err(|error| SnapshotError::Content { key: key.clone(), error })?;
     let mut parts = stream::iter(index.parts)
         .map(|part| async move {
-            let key = Key::new(&part.key);
+            let key = named(&part.key, &snapshot.index)?;
             let body = read_sealed(store, env, Kind::SnapshotPart, &key).await;
             body.map(|body| (key, body))
         })

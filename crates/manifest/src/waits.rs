@@ -9,6 +9,9 @@ const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
+/// Snapshots of a scaled bucket are at least this many slots apart, if they would be without the scale.
+const LEAST_SLOTS: u64 = 100;
+
 /// In ms of log time or of the store's clock, where they are not durations of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
@@ -33,6 +36,9 @@ pub struct Waits {
     pub snapshot_apart: Duration,
     /// Between two rounds of cleaning, and between two of expiry.
     pub round_every: Duration,
+    /// How long nobody has written before another node than the last author looks whether work of the cluster rests: longer than
+    /// the last author lets small entries wait to be merged.
+    pub take_over_after: Duration,
     /// Between two lists of what lies below the floor, and of snapshots that nobody names.
     pub list_every: Duration,
 }
@@ -44,7 +50,7 @@ impl Default for Waits {
 }
 
 impl Waits {
-    pub const MAX_SCALE: u32 = 1_000;
+    pub const MAX_SCALE: u32 = 3_600;
 
     /// Every time divided by `scale` (1 to [`Waits::MAX_SCALE`]), but kept above the one-second steps of a store's clock and above
     /// the times that it must exceed.
@@ -55,21 +61,33 @@ impl Waits {
         Waits {
             scale,
             window_ms: ms(10 * MINUTE, 10 * SECOND),
+<<<<<<< HEAD
             producer_expiry_ms: ms(24 * HOUR, 60 * SECOND),
             offset_retention_ms: ms(7 * 24 * HOUR, 60 * SECOND),
             node_silence_ms: ms(24 * HOUR, 60 * SECOND),
+=======
+            producer_expiry_ms: ms(24 * HOUR, 30 * SECOND),
+            node_silence_ms: ms(24 * HOUR, 30 * SECOND),
+>>>>>>> main
             stale_ms: ms(MINUTE, 2 * SECOND),
-            slot_age_ms: ms(24 * HOUR, 60 * SECOND),
+            slot_age_ms: ms(24 * HOUR, 30 * SECOND),
             evidence_after_ms: ms(HOUR, 5 * SECOND),
             evidence_before_ms: ms(5 * MINUTE, 2 * SECOND),
             snapshot_apart: duration(MINUTE, SECOND),
             round_every: duration(MINUTE, SECOND),
-            list_every: duration(24 * HOUR, 60 * SECOND),
+            take_over_after: duration(20 * MINUTE, 5 * SECOND),
+            list_every: duration(24 * HOUR, 30 * SECOND),
         }
     }
 
     pub fn scale(&self) -> u32 {
         self.scale
+    }
+
+    /// How many slots lie between two snapshots that are to be `slots` apart at scale 1: slots are no time, but at an even load
+    /// they come with it, and the floor passes no snapshot that is kept.
+    pub fn slots_apart(&self, slots: u64) -> u64 {
+        (slots / u64::from(self.scale)).max(slots.min(LEAST_SLOTS))
     }
 }
 
@@ -83,6 +101,14 @@ mod tests {
         assert_eq!((waits.window_ms, waits.slot_age_ms), (600_000, 86_400_000));
         assert_eq!((waits.evidence_after_ms, waits.evidence_before_ms), (3_600_000, 300_000));
         assert_eq!(waits.list_every, Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn slots_between_snapshots_are_scaled_down_to_a_hundred_and_never_up() {
+        let apart = |scale, slots| Waits::scaled(scale).slots_apart(slots);
+        assert_eq!([1, 2, 10, 50, 60, 1_000].map(|scale| apart(scale, 5_000)), [5_000, 2_500, 500, 100, 100, 100]);
+        assert_eq!([1, 60, 1_000].map(|scale| apart(scale, 10)), [10, 10, 10]);
+        assert_eq!(apart(7, 150), 100);
     }
 
     #[test]

@@ -113,6 +113,39 @@ async fn the_log_is_cleaned_after_a_day_and_an_idle_cluster_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_node_takes_over_what_rests_once_the_last_author_is_gone() {
+    let env = env();
+    let store = Arc::new(MemoryStore::new(&env));
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        idle.push(open(&store, &env, Some(Cleaning::default())).await.0);
+    }
+    let (author, _) = open(&store, &env, Some(Cleaning::default())).await;
+    create(&author, 0..60).await;
+    let before = author.read(|s| s.slot());
+    drop(author);
+    // Nothing is old for a day: nobody writes, or reads more than a look takes.
+    tokio::time::sleep(21 * HOUR).await;
+    assert_eq!(slots(&store).last(), Some(&before.0));
+    tokio::time::sleep(27 * HOUR).await;
+    let floors = idle.iter().map(|manifest| manifest.status().cleaning.floor).max();
+    assert!(floors > Some(Slot(40)), "{floors:?}");
+    assert_eq!(slots(&store).first().copied(), floors.map(|floor| floor.0));
+    let written = slots(&store);
+    tokio::time::sleep(200 * HOUR).await;
+    assert_eq!(slots(&store), written, "with nothing to do nobody writes");
+    // A tombstone has to go, though the one that left it was the last author.
+    let leaving = idle.remove(0);
+    leaving.barrier().await.expect("passes");
+    let gone = leaving.incarnation();
+    leaving.shutdown().await;
+    idle[0].barrier().await.expect("passes");
+    assert!(idle[0].read(|s| s.node(gone).is_some_and(|node| node.down_at.is_some())));
+    tokio::time::sleep(2 * HOUR).await;
+    assert!(idle[0].read(|s| s.node(gone).is_none()), "the tombstone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn steady_commits_cost_no_reads_of_current() {
     let env = env();
     let store = Arc::new(MemoryStore::new(&env));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig};
+use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError};
 use lakebed_record::ops::{
     Append, BatchMeta, BatchOutcome, CreateTopic, InlinePlace, OpKind, OpOutcome, PartitionAppend, Place,
 };
-use lakebed_record::{DataObject, Slot, TopicPartition};
+use lakebed_record::{DataObject, Incarnation, Slot, TopicPartition, keys};
 use lakebed_store::env::Env;
 use lakebed_store::memory::MemoryStore;
 use lakebed_store::{Body, Store};
@@ -50,6 +50,17 @@ async fn open(store: &Arc<MemoryStore>, snapshot_every: u64) -> Manifest {
 }
 
 #[tokio::test]
+async fn a_bucket_that_has_lost_current_is_not_begun_anew() {
+    for left in [keys::log(Slot(9)), keys::snapshot_part(Slot(9), Incarnation(1), 1)] {
+        let store = Arc::new(MemoryStore::new(&Env::system()));
+        store.create(&left, &Body::from(Bytes::from_static(b"x"))).await;
+        let refused = Manifest::open(store.clone(), Env::system(), ManifestConfig::default(), Arc::new(Deaf)).await;
+        assert!(matches!(refused.map(|_| ()), Err(OpenError::NoCurrent(found)) if found == left));
+        assert!(!store.keys().contains(&keys::current()));
+    }
+}
+
+#[tokio::test]
 async fn commits_and_survives_restarts() {
     let store = Arc::new(MemoryStore::new(&Env::system()));
     let manifest = open(&store, 10).await;
@@ -70,7 +81,7 @@ async fn commits_and_survives_restarts() {
     assert_eq!(next, 90);
     assert_eq!((entry.base_offset, entry.offsets, entry.len), (39, 3, 100));
     let DataObject::Inline(slot) = entry.object else { panic!("{entry:?}") };
-    let key = lakebed_record::keys::log(slot);
+    let key = keys::log(slot);
     let bytes = store.get(&key, Some(entry.start..entry.start + entry.len)).await.value.expect("is there").bytes;
     assert_eq!(bytes, vec![13_u8; 100]);
     let hash = manifest.read(|s| (s.slot(), s.hash()));

@@ -41,11 +41,12 @@ number_id!(
 );
 
 impl Slot {
+    /// The last number there is stays where it is: no log gets there, but a damaged object may say so.
     pub const fn next(self) -> Slot {
-        Slot(self.0 + 1)
+        self.plus(1)
     }
     pub const fn plus(self, n: u64) -> Slot {
-        Slot(self.0 + n)
+        Slot(self.0.saturating_add(n))
     }
 }
 

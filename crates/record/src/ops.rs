@@ -188,7 +188,18 @@ pub struct GrantProducerId {}
 /// Producer states without an append for 24 h of log time go, those that have one since stay.
 #[derive(Clone, PartialEq, Message)]
 pub struct ExpireProducers {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: Vec<PartitionProducers>,
+}
+
+/// Producers of one partition.
+#[derive(Clone, PartialEq, Message)]
+pub struct PartitionProducers {
+    #[prost(bytes = "vec", tag = "1")]
+    pub topic_id: Vec<u8>,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(int64, repeated, tag = "3")]
     pub producer_ids: Vec<i64>,
 }
 

@@ -86,6 +86,10 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=lakebed_manifest::Waits::MAX_SCALE as i64))]
     pub time_scale: u32,
 
+    /// Whether a slow request to the store is sent a second time. For measurements
+    #[arg(long, value_enum, default_value_t = Hedging::On, hide_short_help = true)]
+    pub hedging: Hedging,
+
     /// Delay every request to the store as that kind of store would: to try out what it would feel like
     #[arg(long, value_enum, default_value_t = StoreProfile::None)]
     pub store_profile: StoreProfile,
@@ -135,7 +139,7 @@ pub enum Inspect {
     },
     /// One commit with its groups and ops
     Slot { slot: u64 },
-    /// The record batches in a segment, given its key, or in a commit, given its slot
+    /// The record batches in a segment, given its key, or in a commit, given its slot; the entries of an index page
     Segment { key: String },
     /// The index of one partition: its offsets, and which bytes of which object hold them
     Partition {
@@ -166,6 +170,12 @@ pub enum FlushProfile {
     Latency,
     Balanced,
     Economy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Hedging {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use lakebed_store::url::StoreUrl;
 
-use crate::cli::{FlushProfile, LogFormat, ServeArgs, StoreProfile};
+use crate::cli::{FlushProfile, Hedging, LogFormat, ServeArgs, StoreProfile};
 use crate::memory;
 
 pub const KAFKA_PORT: u16 = 9092;
@@ -28,6 +28,7 @@ pub struct Config {
     pub advertise: Option<HostPort>,
     pub flush: FlushProfile,
     pub max_puts_per_second: Option<NonZeroU32>,
+    pub hedging: Hedging,
     /// Bytes.
     pub memory_budget: u64,
     pub default_partitions: i32,
@@ -85,6 +86,7 @@ impl Config {
             advertise: args.advertise,
             flush: args.flush,
             max_puts_per_second: args.flush_max_puts_per_second,
+            hedging: args.hedging,
             memory_budget: args.memory_budget.unwrap_or_else(memory::default_budget),
             default_partitions: args.default_partitions,
             auto_create_topics: !args.no_auto_create_topics,
@@ -202,14 +204,15 @@ mod tests {
         let flags = "--store memory:// --kafka-listen 127.0.0.1:0 --kafka-listen [::1]:0 --http-listen 127.0.0.1:0 \
                      --advertise lb:9092 --flush economy --flush-max-puts-per-second 9 --memory-budget 67108864 \
                      --default-partitions 5 --no-auto-create-topics --store-profile s3-express --remote-without-login \
-                     --log-format json";
+                     --log-format json --hedging off";
         let flags: Vec<_> = flags.split_whitespace().collect();
         for before in [&[][..], &["serve"]] {
             let c = resolve(&[before, &flags].concat()).unwrap();
             assert_eq!((&c.store, c.kafka.len(), c.http.len()), (&StoreUrl::Memory, 2, 1));
             assert_eq!(c.advertise, Some(host_port("lb:9092")));
             assert_eq!((c.flush, c.store_profile), (FlushProfile::Economy, StoreProfile::S3Express));
-            assert_eq!((c.max_puts_per_second, c.memory_budget), (NonZeroU32::new(9), 64 << 20));
+            assert_eq!((c.max_puts_per_second, c.hedging), (NonZeroU32::new(9), Hedging::Off));
+            assert_eq!(c.memory_budget, 64 << 20);
             assert_eq!((c.default_partitions, c.auto_create_topics, c.reach), (5, false, Reach::Remote));
         }
     }

@@ -21,7 +21,8 @@ pub async fn doctor(args: DoctorArgs) -> Result<()> {
     }
     let side = if report.clock_offset_ms < 0 { "behind" } else { "ahead of" };
     say(format_args!("clock  the store's is {} ms {side} this machine's", report.clock_offset_ms.unsigned_abs()));
-    for note in &report.notes {
+    let of_bucket = lakebed_store::url::notes(&args.store, &env).await?;
+    for note in report.notes.iter().chain(&of_bucket) {
         say(format_args!("note   {note}"));
     }
     say(format_args!("all kept: Lakebed can use this store"));

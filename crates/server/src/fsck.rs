@@ -2,18 +2,19 @@
 //! made before; what the list does not show is asked for once more. Nothing is changed unless it is asked to.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures_util::stream::{self, StreamExt};
 use lakebed_manifest::fsck::{self, Finding, Inventory, Parts};
-use lakebed_manifest::{Entry, SnapshotError, State, examine};
+use lakebed_manifest::{Entry, GaveUp, SnapshotError, State, examine};
 use lakebed_record::batch::{batches, crc_matches};
 use lakebed_record::entries::IndexPage;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::{DataObject, TopicPartition};
 use lakebed_store::env::Env;
-use lakebed_store::{ReadError, Store};
+use lakebed_store::{ReadError, Store, list};
 
 use crate::cli::{FsckArgs, StoreProfile};
 use crate::output::say;
@@ -87,26 +88,26 @@ impl Check {
 
     async fn list(&self) -> Result<Inventory> {
         let mut inventory = Inventory::new();
-        let mut after: Option<Key> = None;
-        loop {
-            let page = self.store.list("", after.as_ref()).await.value.context("cannot list the bucket")?;
-            after = page.objects.last().map(|o| o.key.clone());
-            inventory.extend(page.objects.into_iter().map(|o| (o.key, o.len)));
-            if !page.more {
-                return Ok(inventory);
-            }
+        let mut pages = pin!(list::pages(self.store.as_ref(), ""));
+        while let Some(page) = pages.next().await {
+            inventory.extend(page.context("cannot list the bucket")?.into_iter().map(|o| (o.key, o.len)));
         }
+        Ok(inventory)
     }
 
     async fn parts(&self, cluster: &examine::Cluster) -> Result<(Parts, Vec<Finding>)> {
         let (mut parts, mut unreadable) = (Parts::new(), Vec::new());
         for snapshot in &cluster.current.snapshots {
-            let key = Key::new(&snapshot.index);
+            let Some(key) = Key::listed(&snapshot.index) else {
+                bail!("CURRENT names a snapshot by what is no key: {:?}", snapshot.index);
+            };
             match examine::snapshot_parts(self.store.as_ref(), &self.env, snapshot).await {
                 Ok(named) => parts.push((key, named)),
-                Err(SnapshotError::Store(error)) => {
-                    unreadable.push(Finding::Missing { key, wanted_by: format!("CURRENT ({error})") });
+                Err(SnapshotError::Store(GaveUp::NotFound(_))) => {
+                    unreadable.push(Finding::Missing { key, wanted_by: "CURRENT".into() });
                 }
+                // What the store does not say is no finding.
+                Err(error @ SnapshotError::Store(_)) => return Err(error.into()),
                 Err(error) => unreadable.push(Finding::Corrupt { key, why: error.to_string() }),
             }
         }
@@ -200,3 +201,6 @@ fn judge(entry: &Entry, bytes: &[u8]) -> Result<(), String> {
     }
     if offsets == entry.offsets { Ok(()) } else { Err(format!("{offsets} offsets of {}", entry.offsets)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lakebed_manifest::{Commit, SlotContent, examine};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use lakebed_manifest::{Commit, Entry, SlotContent, SnapshotRef, examine};
 use lakebed_record::batch::{BatchHeader, crc_matches, split_first};
+use lakebed_record::entries::IndexPage;
 use lakebed_record::envelope::{self, Kind};
 use lakebed_record::keys::{self, Key, Name};
 use lakebed_record::ops::{ConfigChange, ConfigScope, GroupRef, OpKind, Place};
@@ -15,6 +17,9 @@ use lakebed_store::env::Env;
 use crate::cli::{Inspect, InspectArgs, StoreProfile};
 use crate::output::say;
 use crate::{config, open};
+
+/// Requests at once.
+const PARALLEL: usize = 16;
 
 pub async fn inspect(args: InspectArgs) -> Result<()> {
     let env = Env::system();
@@ -50,13 +55,22 @@ impl Reader {
         say(format_args!("state hash       {:016x}", state.hash()));
         say(format_args!("CURRENT          serial {}, log floor {}", current.serial, current.log_floor));
         for snapshot in &current.snapshots {
-            say(format_args!("snapshot         slot {}, {}", snapshot.slot, snapshot.index));
+            let (slot, index) = (snapshot.slot, &snapshot.index);
+            match self.size(snapshot).await {
+                Ok((parts, bytes)) => {
+                    say(format_args!("snapshot         slot {slot}, {index}, {parts} parts, {bytes} bytes"))
+                }
+                Err(why) => say(format_args!("snapshot         slot {slot}, {index}: {why:#}")),
+            }
         }
         for slot in &cluster.beyond {
             say(format_args!("beyond a hole    slot {slot}"));
         }
         let first_inline = state.first_inline_slot().map_or("none".to_owned(), |s| s.to_string());
-        say(format_args!("entries          {}", state.entry_count()));
+        let pages: usize = state.partitions().map(|(_, p)| p.pages().len()).sum();
+        say(format_args!("partitions       {}", state.partition_count()));
+        say(format_args!("entries          {}, and {pages} index pages", state.entry_count()));
+        say(format_args!("producer states  {}", state.producer_count()));
         say(format_args!("inline slots     {}, the first {first_inline}", state.inline_slot_count()));
         say(format_args!("to be deleted    {}", state.pending_deletes().count()));
         let groups = state.group_totals();
@@ -76,6 +90,18 @@ impl Reader {
             say(format_args!("topic            {namespace}/{name} {} partitions {}", topic.id, topic.partitions));
         }
         Ok(())
+    }
+
+    /// Parts, and bytes with those of the index. The parts of an older snapshot may be gone by now.
+    async fn size(&self, snapshot: &SnapshotRef) -> Result<(usize, u64)> {
+        let mut keys = examine::snapshot_parts(self.store.as_ref(), &self.env, snapshot).await?;
+        let parts = keys.len();
+        keys.push(Key::new(&snapshot.index));
+        let heads = stream::iter(&keys).map(|key| async move {
+            self.store.head(key).await.value.map(|meta| meta.total_len).with_context(|| key.to_string())
+        });
+        let lengths: Vec<u64> = heads.buffered(PARALLEL).try_collect().await?;
+        Ok((parts, lengths.iter().sum()))
     }
 
     async fn log(&self, from: Option<u64>, slots: u64) -> Result<()> {
@@ -121,6 +147,10 @@ impl Reader {
     async fn segment(&self, key: &str) -> Result<()> {
         let (key, kind) = data_key(key)?;
         let object = self.store.get(&key, None).await.value.with_context(|| key.to_string())?;
+        if let Ok(page) = IndexPage::decode(&object.bytes) {
+            print_page(&key, object.bytes.len(), &page);
+            return Ok(());
+        }
         let header = envelope::open(kind, &object.bytes).with_context(|| key.to_string())?;
         let (stored, declared) = (object.meta.total_len, header.total_len());
         say(format_args!("{key} {stored} bytes, declared {declared}, feature level {}", header.feature_level));
@@ -155,19 +185,20 @@ impl Reader {
                 page.base_offset, page.end_offset, page.entries
             ));
         }
-        for e in p.entries() {
-            let key = keys::data(&e.object);
-            say(format_args!(
-                "{:>12} to {:>12} {key} bytes {} + {} max time {}",
-                e.base_offset,
-                e.end_offset(),
-                e.start,
-                e.len,
-                e.max_timestamp
-            ));
-        }
+        p.entries().for_each(print_entry);
         Ok(())
     }
+}
+
+fn print_page(key: &Key, bytes: usize, page: &IndexPage) {
+    say(format_args!("{key} {bytes} bytes, index page of {} with {} entries", page.partition, page.entries.len()));
+    Entry::of_page(page).iter().for_each(print_entry);
+}
+
+fn print_entry(e: &Entry) {
+    let key = keys::data(&e.object);
+    let (from, to) = (e.base_offset, e.end_offset());
+    say(format_args!("{from:>12} to {to:>12} {key} bytes {} + {} max time {}", e.start, e.len, e.max_timestamp));
 }
 
 /// A key as `inspect` prints it, or the number of a slot.
@@ -179,7 +210,7 @@ fn data_key(key: &str) -> Result<(Key, Kind)> {
     match named {
         Some((Name::Segment(_), key)) => Ok((key, Kind::Segment)),
         Some((Name::Log(_), key)) => Ok((key, Kind::Commit)),
-        _ => bail!("{key} is not the key of a segment or a slot"),
+        _ => bail!("{key} is not the key of a segment, an index page or a slot"),
     }
 }
 
@@ -209,7 +240,10 @@ fn describe(op: Option<&OpKind>) -> String {
         }
         Some(OpKind::DeleteTopic(op)) => format!("delete topic {}", topic(&op.topic_id)),
         Some(OpKind::GrantProducerId(_)) => "grant a producer id".into(),
-        Some(OpKind::ExpireProducers(op)) => format!("expire {} producers", op.producer_ids.len()),
+        Some(OpKind::ExpireProducers(op)) => {
+            let count: usize = op.partitions.iter().map(|p| p.producer_ids.len()).sum();
+            format!("expire {count} producers of {} partitions", op.partitions.len())
+        }
         Some(OpKind::Append(op)) => {
             let place = match &op.place {
                 Some(Place::Segment(s)) => keys::segment(&s.into()).to_string(),

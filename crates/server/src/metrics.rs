@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use lakebed_store::metered::{BUCKETS_MS, Count, Metered, Operation, Outcome};
+use lakebed_store::pace::Paced;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -32,7 +33,10 @@ fn labels(operation: Operation, outcome: Outcome) -> RequestLabels {
 }
 
 /// `lakebed_store_…`: requests to the object store.
-pub struct StoreMetrics(pub Arc<Metered>);
+pub struct StoreMetrics {
+    pub requests: Arc<Metered>,
+    pub pace: Arc<Paced>,
+}
 
 impl fmt::Debug for StoreMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +46,7 @@ impl fmt::Debug for StoreMetrics {
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut out: DescriptorEncoder) -> fmt::Result {
-        let now = self.0.snapshot();
+        let now = self.requests.snapshot();
         let mut requests =
             out.encode_descriptor("store_requests", "Requests to the object store", None, MetricType::Counter)?;
         for (operation, outcome, count) in &now.counts {
@@ -68,6 +72,13 @@ impl Collector for StoreMetrics {
             let mut one = seconds.encode_family(&labels)?;
             let (sum, buckets) = (count.latency_sum.as_secs_f64(), buckets(count));
             one.encode_histogram::<[(&str, &str); 0]>(sum, count.requests, &buckets, None)?;
+        }
+        let help = "Requests a second that may be sent, while the store throttles; without a limit there is no sample";
+        let mut pace = out.encode_descriptor("store_pace", help, None, MetricType::Gauge)?;
+        for (requests, limit) in self.pace.limits() {
+            if let Some(per_second) = limit {
+                pace.encode_family(&[("requests", requests)])?.encode_gauge(&per_second)?;
+            }
         }
         gauge(&mut out, "store_requests_in_flight", "Requests without an answer yet", now.in_flight as i64)
     }
@@ -107,7 +118,8 @@ mod tests {
         store.delete(&keys::probe(0, "a")).await.value.unwrap();
         store.list("log/", None).await.value.unwrap();
         let mut registry = Registry::with_prefix("lakebed");
-        registry.register_collector(Box::new(StoreMetrics(store)));
+        let pace = Arc::new(Paced::new(store.clone(), &env));
+        registry.register_collector(Box::new(StoreMetrics { requests: store, pace }));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [

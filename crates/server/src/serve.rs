@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
+use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile, Hedging};
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_manifest::{Cleaning, ManifestConfig};
 use lakebed_store::Store;
@@ -58,11 +58,11 @@ pub async fn serve(config: Config) -> Result<()> {
             return Ok(());
         }
     };
-    let Started { broker, store } = started;
+    let Started { broker, store, pace } = started;
     let kafka_metrics = KafkaMetrics::default();
     broker.metrics().register(|registry| {
         kafka_metrics.register(registry);
-        registry.register_collector(Box::new(StoreMetrics(Arc::clone(&store))));
+        registry.register_collector(Box::new(StoreMetrics { requests: Arc::clone(&store), pace }));
     });
     let probe = Probe::new(store, env.clone());
     view.started(broker.clone(), probe.clone());
@@ -99,21 +99,22 @@ pub async fn serve(config: Config) -> Result<()> {
 struct Started {
     broker: Broker,
     store: Arc<Metered>,
+    pace: Arc<Paced>,
 }
 
 async fn start(config: &Config, told: &HostPort, env: &Env) -> Result<Started> {
     let store = open::store(&config.store, config.store_profile, env).await?;
     let store = Arc::new(Metered::new(store, env));
     open::try_new(store.as_ref(), &config.store, env).await?;
-    let paced = Paced::new(Arc::clone(&store) as Arc<dyn Store>, env);
+    let pace = Arc::new(Paced::new(Arc::clone(&store) as Arc<dyn Store>, env));
     let log = ManifestConfig {
         cleaning: config.cleaning.then(Cleaning::default),
         time_scale: config.time_scale.get(),
         ..ManifestConfig::default()
     };
-    let opened = Broker::open_with(Arc::new(paced), env.clone(), broker_config(config, told)?, log);
+    let opened = Broker::open_with(Arc::clone(&pace) as Arc<dyn Store>, env.clone(), broker_config(config, told)?, log);
     tokio::select! {
-        broker = opened => Ok(Started { broker: broker.with_context(|| config.store.to_string())?, store }),
+        broker = opened => Ok(Started { broker: broker.with_context(|| config.store.to_string())?, store, pace }),
         () = env.clock.sleep(START_LIMIT) => {
             let fault = store.health().last_fault.map(|f| format!(" ({f})")).unwrap_or_default();
             bail!("{} did not take this node's registration within {} s{fault}; see that it can be written, then start again",
@@ -132,6 +133,10 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
             cli::FlushProfile::Economy => FlushProfile::Economy,
         },
         flush_max_puts_per_second: config.max_puts_per_second,
+        hedging: match config.hedging {
+            cli::Hedging::On => Hedging::On,
+            cli::Hedging::Off => Hedging::Off,
+        },
         default_partitions: config.default_partitions,
         auto_create_topics: config.auto_create_topics,
         background: Background { merging: config.cleaning, collecting: config.cleaning, ..Background::default() }

@@ -146,6 +146,25 @@ fn doctor_names_each_promise() {
 }
 
 #[test]
+fn inspect_tells_an_index_page_from_a_segment() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest/testdata/golden/v1");
+    let dir = tempfile::tempdir().unwrap();
+    let keys = std::fs::read_to_string(golden.join("keys.txt")).unwrap();
+    let key = keys.lines().find(|key| key.starts_with("segments/")).expect("a segment's key");
+    let object = dir.path().join(key);
+    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+    std::fs::copy(golden.join("index-page.bin"), &object).unwrap();
+    let store = format!("file://{}", dir.path().display());
+    let shown = lakebed(&["inspect", "--store", &store, "segment", key]).output().unwrap();
+    let said = String::from_utf8(shown.stdout).unwrap();
+    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(shown.status.success() && lines.len() == 4 && said.contains("index page of"), "{said}");
+    // What the fixture was made of.
+    let ranges: Vec<_> = lines[1..].iter().map(|line| (line[0], line[2])).collect();
+    assert_eq!(ranges, [("1000", "1002"), ("1002", "1302"), ("1302", "1303")], "{said}");
+}
+
+#[test]
 fn a_wrong_command_line_is_refused_with_the_usage() {
     for args in [
         &["--store", "ftp://x"][..],

@@ -9,8 +9,11 @@
 //! * `delete`: unlink, under that lock, so that a swap does not bring back what it compared with, then fsync of the
 //!   directory; also if there was nothing, as another process may have unlinked it and not synced yet. Whoever has the
 //!   file open reads it to its end. A reader may miss the object before that sync, and see it again after a power cut.
-//!   Directories stay.
+//!   A directory of its own that is empty then goes as well; one that many keys share stays.
 //! * `list`: a walk in key order, of one directory at a time. `@tmp` and other names that are no keys are passed over.
+//! * An answer is dated before its operation, and what took longer than [`TIMEOUT`] by this process's clock is answered as a
+//!   time-out even if it is done: a process that is stopped in the middle must not take what it did an hour later for what it
+//!   did at that date.
 //! * The version is the modification time, which `swap` makes grow; Last-Modified is st_ctime, since the modification
 //!   time survives link and rename.
 //!
@@ -77,6 +80,21 @@ impl FileStore {
         Ok(FileStore { disk: Arc::new(disk), clock, swapping: tokio::sync::Mutex::default(), page: PAGE })
     }
 
+    /// The result of an operation, and the host's clock before it.
+    async fn dated<T>(&self, operation: impl Future<Output = Result<T, Fault>>) -> (Result<T, Fault>, Option<i64>) {
+        // In this order, so that being stopped in between counts as well.
+        let begun = self.clock.monotonic();
+        let date_ms = Some(self.clock.wall_ms());
+        let done = operation.await;
+        let late = self.clock.monotonic().saturating_sub(begun) > TIMEOUT;
+        let value = if late {
+            done.and_then(|_| Err(timeout("the disk or this process stood still: no answer")))
+        } else {
+            done
+        };
+        (value, date_ms)
+    }
+
     /// Runs `work` where it may block. It goes on to its end even if this times out or is dropped.
     async fn run<T: Send + 'static>(
         &self,
@@ -134,8 +152,8 @@ impl FileStore {
 impl Store for FileStore {
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
-            let value = match self.create_new(key, body).await {
+            let (done, date_ms) = self.dated(self.create_new(key, body)).await;
+            let value = match done {
                 Ok(Some(_)) => Created::Yes,
                 Ok(None) => Created::Exists,
                 Err(fault) => Created::Unknown(fault),
@@ -146,18 +164,16 @@ impl Store for FileStore {
 
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
             let key = key.clone();
-            let found = self.run(move |disk| disk.read(&key, range)).await;
+            let (found, date_ms) = self.dated(self.run(move |disk| disk.read(&key, range))).await;
             Reply { value: found.map_err(ReadError::Fault).and_then(|o| o.ok_or(ReadError::NotFound)), date_ms }
         })
     }
 
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
             let key = key.clone();
-            let found = self.run(move |disk| disk.meta(&key)).await;
+            let (found, date_ms) = self.dated(self.run(move |disk| disk.meta(&key))).await;
             Reply { value: found.map_err(ReadError::Fault).and_then(|m| m.ok_or(ReadError::NotFound)), date_ms }
         })
     }
@@ -169,10 +185,9 @@ impl Store for FileStore {
         body: &'a Body,
     ) -> BoxFuture<'a, Reply<Swapped>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
-            let done = match expected {
-                None => self.create_new(key, body).await,
-                Some(expected) => self.swap_existing(key, expected, body).await,
+            let (done, date_ms) = match expected {
+                None => self.dated(self.create_new(key, body)).await,
+                Some(expected) => self.dated(self.swap_existing(key, expected, body)).await,
             };
             let value = match done {
                 Ok(Some(version)) => Swapped::Yes(version),
@@ -185,16 +200,15 @@ impl Store for FileStore {
 
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
-            Reply { value: self.remove(key).await, date_ms }
+            let (value, date_ms) = self.dated(self.remove(key)).await;
+            Reply { value, date_ms }
         })
     }
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
         Box::pin(async move {
-            let date_ms = Some(self.clock.wall_ms());
             let (prefix, after, page) = (prefix.to_owned(), after.cloned(), self.page);
-            let value = self.run(move |disk| disk.list(&prefix, after.as_ref(), page)).await;
+            let (value, date_ms) = self.dated(self.run(move |disk| disk.list(&prefix, after.as_ref(), page))).await;
             Reply { value, date_ms }
         })
     }

@@ -9,6 +9,8 @@
 //! the store throttles there are none: what is late then waits for its turn on this side, and a second request would only
 //! take another one.
 
+mod patient;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
@@ -24,6 +26,8 @@ use crate::{
     Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped,
     Version,
 };
+
+pub use patient::Patient;
 
 const SAMPLES: usize = 128;
 const ENOUGH: usize = 24;

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod env;
 pub mod file;
 pub mod hedge;
+pub mod list;
 pub mod memory;
 pub mod metered;
 pub mod own;
@@ -17,6 +18,8 @@ pub mod profile;
 pub mod s3;
 #[cfg(test)]
 mod speed;
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 pub mod url;
 
 pub use body::Body;

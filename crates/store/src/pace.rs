@@ -51,6 +51,12 @@ impl Paced {
         Paced { inner, clock: env.clock.clone(), writes: pace("write"), reads: pace("read"), deletes: pace("delete") }
     }
 
+    /// Requests of each kind that may be sent in a second, where the store throttles them.
+    pub fn limits(&self) -> [(&'static str, Option<f64>); 3] {
+        [&self.writes, &self.reads, &self.deletes]
+            .map(|pace| (pace.name, pace.rate.lock().limit(self.clock.monotonic())))
+    }
+
     async fn paced<T: Answer>(&self, pace: &Pace, request: BoxFuture<'_, Reply<T>>) -> Reply<T> {
         match pace.turn(self.clock.monotonic()) {
             Turn::Now => {}

@@ -8,11 +8,14 @@
 //! * A delete names no version. In a bucket that keeps versions it hides the object, which goes on being paid for: that is
 //!   warned of once.
 //! * The store's clock is the `Date` of each reply.
+//! * Where a 429 or 503 says in Retry-After when to come back, nothing is sent before, for a minute at most.
 //!
 //! A crash or a dropped future leaves the effect of a request unknown; nothing else is kept here.
 
+mod bucket;
 mod client;
 mod fault;
+mod rest;
 mod rope;
 mod seen;
 #[cfg(test)]
@@ -24,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
@@ -32,6 +36,7 @@ use bytes::{Bytes, BytesMut};
 use lakebed_record::keys::{self, Key};
 
 use self::fault::{Failure, Where};
+use self::rest::{Rest, Turn};
 use self::seen::{Seen, Watch};
 use crate::env::{Clock, Env};
 use crate::{
@@ -64,6 +69,7 @@ pub struct S3Store {
     prefix: String,
     clock: Arc<dyn Clock>,
     refuses_short_bodies: bool,
+    rest: Rest,
     page: usize,
     /// Whether it was said that this bucket keeps what is deleted.
     warned_of_versions: AtomicBool,
@@ -97,6 +103,7 @@ impl S3Store {
             prefix,
             clock: env.clock.clone(),
             refuses_short_bodies: false,
+            rest: Rest::default(),
             page: PAGE,
             warned_of_versions: AtomicBool::new(false),
         }
@@ -156,7 +163,7 @@ impl S3Store {
             .interceptor(seen.clone())
             .disable_payload_signing()
             .send();
-        let sent = self.in_time(body.len(), async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let sent = self.answer(body.len(), &seen, send).await;
         let value = sent.and_then(|reply| etag(reply.e_tag()).map_err(Failure::from));
         Reply { value, date_ms: seen.take().date_ms }
     }
@@ -173,7 +180,7 @@ impl S3Store {
             .customize()
             .interceptor(seen.clone())
             .send();
-        let begun = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let begun = self.answer(0, &seen, send).await;
         let seen = seen.take();
         let date_ms = seen.date_ms;
         let value = match begun {
@@ -212,7 +219,7 @@ impl S3Store {
         let seen = Watch::default();
         let request = self.client.head_object().bucket(&self.place.bucket).key(self.name(key));
         let send = request.customize().interceptor(seen.clone()).send();
-        let sent = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let sent = self.answer(0, &seen, send).await;
         let value = sent.and_then(|reply| {
             let len = reply.content_length().and_then(|n| u64::try_from(n).ok());
             Ok(Meta {
@@ -228,7 +235,7 @@ impl S3Store {
         let seen = Watch::default();
         let request = self.client.delete_object().bucket(&self.place.bucket).key(self.name(key));
         let send = request.customize().interceptor(seen.clone()).send();
-        let sent = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let sent = self.answer(0, &seen, send).await;
         let value = match sent {
             Ok(reply) => {
                 self.warn_of_versions(reply.delete_marker() == Some(true) || reply.version_id().is_some());
@@ -256,7 +263,7 @@ impl S3Store {
         let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(prefix);
         let request = request.set_start_after(after).max_keys(i32::try_from(self.page).unwrap_or(i32::MAX));
         let send = request.customize().interceptor(seen.clone()).send();
-        let value = self.in_time(0, async { send.await.map_err(|e| self.failure(&e, &seen)) }).await;
+        let value = self.answer(0, &seen, send).await;
         Reply { value, date_ms: seen.take().date_ms }
     }
 
@@ -302,8 +309,39 @@ impl S3Store {
     /// The answer to a range that holds no bytes, which HTTP cannot ask for.
     async fn nothing_of(&self, key: &Key) -> Reply<Result<Object, ReadError>> {
         let reply = self.head_object(key).await;
-        let value = reply.value.map(|meta| Object { bytes: Bytes::new(), meta }).map_err(Failure::of_read);
+        let value = reply.value.map(|meta| Object { bytes: Bytes::new(), meta }).map_err(Failure::of_head);
         Reply { value, date_ms: reply.date_ms }
+    }
+
+    /// Sends a request, once the store wants to be asked again.
+    async fn answer<T, E>(
+        &self,
+        body_len: u64,
+        seen: &Watch,
+        send: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, Failure>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        match self.rest.turn(self.clock.monotonic()) {
+            Turn::Now => {}
+            Turn::In(wait) => self.clock.sleep(wait).await,
+            Turn::Later(wait) => {
+                let (endpoint, seconds) = (&self.place.endpoint, wait.as_secs() + 1);
+                let message = format!("not sent: {endpoint} wants to be left alone for {seconds} s more");
+                return Err(Fault { kind: FaultKind::Throttled, message }.into());
+            }
+        }
+        let sent =
+            self.in_time(body_len, async { send.await.map_err(|e| Failure::new(&e, &self.place, &seen.peek())) });
+        let answer = sent.await;
+        if let Err(failure) = &answer
+            && failure.fault.kind == FaultKind::Throttled
+            && let Some(wait) = seen.peek().retry_after
+        {
+            self.rest.wanted(wait, self.clock.monotonic());
+        }
+        answer
     }
 
     /// Drops the request, and with it its connection, if there is no answer in time.
@@ -321,13 +359,6 @@ impl S3Store {
                 Err(Fault { kind: FaultKind::Timeout, message }.into())
             }
         }
-    }
-
-    fn failure<E>(&self, error: &aws_sdk_s3::error::SdkError<E>, seen: &Watch) -> Failure
-    where
-        E: std::error::Error + aws_sdk_s3::error::ProvideErrorMetadata + 'static,
-    {
-        Failure::new(error, &self.place, &seen.peek())
     }
 
     fn name(&self, key: &Key) -> String {
@@ -357,7 +388,7 @@ impl Store for S3Store {
             let value = match reply.value {
                 Ok(object) => Ok(object),
                 Err(failure) if failure.status == Some(416) => return self.nothing_of(key).await,
-                Err(failure) => Err(failure.of_read()),
+                Err(failure) => Err(failure.of_get()),
             };
             Reply { value, date_ms: reply.date_ms }
         })
@@ -366,7 +397,7 @@ impl Store for S3Store {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
         Box::pin(async move {
             let reply = self.head_object(key).await;
-            Reply { value: reply.value.map_err(Failure::of_read), date_ms: reply.date_ms }
+            Reply { value: reply.value.map_err(Failure::of_head), date_ms: reply.date_ms }
         })
     }
 

@@ -54,6 +54,14 @@ pub async fn open(url: &StoreUrl, env: &Env, profile: Profile) -> Result<Arc<dyn
     })
 }
 
+/// What the service may do to objects by itself, as far as it tells: sentences for an operator.
+pub async fn notes(url: &StoreUrl, env: &Env) -> Result<Vec<String>, OpenError> {
+    match url {
+        StoreUrl::S3 { bucket, prefix } => Ok(S3Store::open(bucket, prefix, env).await?.notes().await),
+        StoreUrl::Memory | StoreUrl::File(_) => Ok(Vec::new()),
+    }
+}
+
 impl StoreUrl {
     /// A directory, relative to the working directory or absolute.
     pub fn file(dir: impl AsRef<Path>) -> StoreUrl {

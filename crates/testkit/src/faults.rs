@@ -82,7 +82,11 @@ impl Tally {
         self.count(&format!("fault {fault:?}"), 1);
     }
 
+    /// What happened no time has not happened.
     pub fn count(&self, name: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
         let mut counts = self.0.lock();
         match counts.get_mut(name) {
             Some(count) => *count += n,

@@ -87,13 +87,15 @@ impl Nemesis {
 pub struct Power {
     pub node: u8,
     state: Switch<State>,
+    /// Counts what ended or replaced a pause, so that its own end does not end the next one.
+    turns: AtomicU32,
     machine: Arc<MachineClock>,
     nemesis: Arc<Nemesis>,
 }
 
 impl Power {
     pub fn on(node: u8, machine: Arc<MachineClock>, nemesis: Arc<Nemesis>) -> Arc<Power> {
-        Arc::new(Power { node, state: Switch::new(State::Running), machine, nemesis })
+        Arc::new(Power { node, state: Switch::new(State::Running), turns: AtomicU32::new(0), machine, nemesis })
     }
 
     pub fn nemesis(&self) -> &Arc<Nemesis> {
@@ -140,6 +142,7 @@ impl Power {
 
     /// Ends a pause.
     pub fn resume(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         self.machine.suspend(false);
         if self.state.get() == State::Held {
             self.state.set(State::Running);
@@ -171,13 +174,14 @@ impl Power {
     pub fn hold(self: &Arc<Self>, suspended: bool, how_long: Duration) {
         self.machine.suspend(suspended);
         self.state.set(State::Held);
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         let me = Arc::clone(self);
         if how_long > Duration::from_secs(60) {
             self.nemesis.long_pause.set(Some(self.nemesis.time.now() + how_long));
         }
         tokio::spawn(async move {
             tokio::time::sleep(how_long).await;
-            if !me.is_dead() {
+            if !me.is_dead() && me.turns.load(Ordering::Relaxed) == turn {
                 me.nemesis.trace.note(me.nemesis.time, me.node, "resume", &format_args!(""));
                 me.resume();
             }

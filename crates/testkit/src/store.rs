@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::entropy::{Dice, SeededEntropy};
 use crate::faults::{Call, Fault, Rates};
-use crate::ledger::{Ledger, content_hash};
+use crate::ledger::Ledger;
 use crate::power::{Nemesis, Point, Power};
 use crate::time::TrueTime;
 
@@ -87,8 +87,8 @@ impl Bucket {
     /// Objects whose content is not the one they were created with.
     pub async fn changed(&self) -> Vec<Key> {
         let mut changed = self.ledger.replaced();
-        for (key, content) in self.ledger.living() {
-            if self.peek(&key).await.map(|b| content_hash(&b)) != Some(content) {
+        for (key, bytes) in self.ledger.living() {
+            if self.peek(&key).await != Some(bytes) {
                 changed.push(key);
             }
         }

@@ -5,29 +5,39 @@
 //! Both are judged by the state that this node has applied alone: what that state, at its log time, says will never be named
 //! again is not named in any later one either, so a collector that lags deletes less, never more. Several at once are safe.
 //! A crash after a delete and before its op leaves the name on the list: it is deleted again, which is fine.
+//!
+//! The list also tells how long objects are: old merged segments of which little is in use are handed to merging, which copies
+//! what is left of them.
 
 mod plan;
 
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use lakebed_manifest::Manifest;
-use lakebed_record::SegmentName;
-use lakebed_record::keys::{self, Key};
+use lakebed_manifest::{Manifest, PartitionState, State};
+use lakebed_record::keys::{self, Key, Name};
 use lakebed_record::ops::{ObjectsDeleted, OpKind, OpOutcome};
-use lakebed_store::Store;
+use lakebed_record::{DataObject, SegmentName, TopicPartition};
 use lakebed_store::env::Env;
+use lakebed_store::{Listed, Store, list};
 
 use crate::config::Background;
+use crate::duty;
+use crate::merge::Candidates;
 use crate::metrics::{Deleted, Metrics};
-use plan::Garbage;
+use plan::{Garbage, InUse};
 
 /// Deletes under way at once.
 const AT_ONCE: usize = 8;
 /// Names of one op.
 const MOST_NAMES: usize = 1_000;
 const SEGMENTS: &str = "segments/";
+/// Partitions looked at before others have their turn.
+const LOOKED_AT: usize = 64;
 /// The first search after a start comes after this part of the time between two.
 const FIRST_SEARCH: u32 = 24;
 
@@ -36,6 +46,8 @@ pub struct Collector {
     store: Arc<dyn Store>,
     env: Env,
     metrics: Metrics,
+    /// Of merging, if that is on.
+    candidates: Option<Arc<Candidates>>,
     every: Duration,
     orphans_every: Duration,
     /// Monotonic.
@@ -49,10 +61,11 @@ impl Collector {
         store: Arc<dyn Store>,
         env: Env,
         metrics: Metrics,
+        candidates: Option<Arc<Candidates>>,
     ) -> Collector {
         let next_search = env.clock.monotonic() + config.orphans_every / FIRST_SEARCH;
         let (every, orphans_every) = (config.collect_every, config.orphans_every);
-        Collector { manifest, store, env, metrics, every, orphans_every, next_search }
+        Collector { manifest, store, env, metrics, candidates, every, orphans_every, next_search }
     }
 
     /// Until it is dropped.
@@ -61,14 +74,14 @@ impl Collector {
             self.env.clock.sleep(self.every).await;
             let pending = self.manifest.read(|s| s.pending_deletes().count());
             self.metrics.background().pending_deletes(pending);
-            if !self.manifest.status().last_author {
+            if !duty::is_ours(&self.manifest) {
                 continue;
             }
             if pending > 0 {
                 self.delete_pending().await;
             }
             if self.env.clock.monotonic() >= self.next_search {
-                self.delete_orphans().await;
+                self.search().await;
                 self.next_search = self.env.clock.monotonic() + self.orphans_every;
             }
         }
@@ -81,7 +94,7 @@ impl Collector {
         }
         loop {
             let names: Vec<SegmentName> = self.manifest.read(|s| s.deletable().take(MOST_NAMES).collect());
-            if names.is_empty() {
+            if names.is_empty() || !duty::is_ours(&self.manifest) {
                 return;
             }
             let gone = self.delete(&names).await;
@@ -118,32 +131,80 @@ impl Collector {
     }
 
     /// Every object below `segments/`, page by page.
-    async fn delete_orphans(&self) {
+    async fn search(&self) {
         if self.manifest.fence().await.is_err() {
             return;
         }
-        let (mut after, mut found): (Option<Key>, u64) = (None, 0);
-        loop {
-            let page = match self.store.list(SEGMENTS, after.as_ref()).await.value {
-                Ok(page) => page,
+        let in_use = self.in_use().await;
+        let (mut found, mut sparse): (u64, _) = (0, BTreeSet::new());
+        let mut pages = pin!(list::pages(self.store.as_ref(), SEGMENTS));
+        while let Some(page) = pages.next().await {
+            let objects = match page {
+                Ok(objects) => objects,
                 Err(fault) => return tracing::warn!(%fault, "the search for orphans was given up; it comes again"),
             };
-            self.metrics.background().listed(page.objects.len() as u64);
+            self.metrics.background().listed(objects.len() as u64);
             // Judged by what is applied now, after the reply.
-            let orphans = self.manifest.read(|s| Garbage::in_page(s, page.objects.iter().map(|o| &o.key)));
+            let orphans = self.manifest.read(|s| Garbage::in_page(s, objects.iter().map(|o| &o.key)));
+            // A node that has come to doubt its own state goes by it no further.
+            if !duty::is_ours(&self.manifest) {
+                return;
+            }
             for key in &orphans.foreign {
                 tracing::warn!(%key, "this object is none of ours; it is left alone");
             }
             let gone = self.delete(&orphans.names).await.len() as u64;
             self.metrics.background().deleted(Deleted::Orphan, gone);
             found += gone;
-            after = page.objects.last().map(|o| o.key.clone());
-            if !page.more || after.is_none() {
-                break;
-            }
+            sparse.extend(self.sparse(&in_use, &objects));
         }
         if found > 0 {
             tracing::info!(found, "deleted objects that were stored and never named");
+        }
+        self.hand_over(sparse).await;
+    }
+
+    async fn in_use(&self) -> InUse {
+        let mut in_use = InUse::default();
+        if self.candidates.is_some() {
+            // A clone costs pointers; going through all entries may take a while.
+            let state = self.manifest.read(State::clone);
+            each_partition(&state, |_, p| in_use.add_entries(p)).await;
+            each_partition(&state, |_, p| in_use.drop_pages(p)).await;
+        }
+        in_use
+    }
+
+    /// Those on the page that are old and of which little is in use.
+    fn sparse(&self, in_use: &InUse, page: &[Listed]) -> Vec<SegmentName> {
+        let old = self.manifest.read(|s| s.log_time().0) - self.orphans_every.as_millis() as i64;
+        let names = page.iter().filter_map(|o| match keys::parse(&o.key) {
+            Some(Name::Segment(name)) if name.fence.0 <= old => Some((name, o.len)),
+            _ => None,
+        });
+        names.filter(|(name, len)| in_use.is_sparse(name, *len)).map(|(name, _)| name).collect()
+    }
+
+    async fn hand_over(&self, sparse: BTreeSet<SegmentName>) {
+        let Some(candidates) = &self.candidates else { return };
+        let mut partitions: Vec<TopicPartition> = Vec::new();
+        if !sparse.is_empty() {
+            tracing::info!(segments = sparse.len(), "of these segments little is in use; what is left of them moves");
+            let state = self.manifest.read(State::clone);
+            let names = |p: &PartitionState| {
+                p.entries().any(|e| matches!(e.object, DataObject::Segment(name) if sparse.contains(&name)))
+            };
+            each_partition(&state, |tp, p| partitions.extend(names(p).then_some(tp))).await;
+        }
+        candidates.set_sparse(sparse, partitions);
+    }
+}
+
+async fn each_partition(state: &State, mut look: impl FnMut(TopicPartition, &PartitionState)) {
+    for (i, (tp, partition)) in state.partitions().enumerate() {
+        look(tp, partition);
+        if i % LOOKED_AT == LOOKED_AT - 1 {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -1,8 +1,13 @@
-//! Which listed objects are garbage. Pure.
+//! Which listed objects are garbage, and which hold little else. Pure.
 
-use lakebed_manifest::State;
-use lakebed_record::SegmentName;
+use std::collections::BTreeMap;
+
+use lakebed_manifest::{PartitionState, State};
 use lakebed_record::keys::{self, Key, Name};
+use lakebed_record::{DataObject, SegmentName};
+
+/// A segment of which less than one part in so many is in use is sparse.
+const SPARSE: u64 = 3;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Garbage {
@@ -23,5 +28,34 @@ impl Garbage {
             }
         }
         garbage
+    }
+}
+
+/// How many bytes of each merged segment are in use, by entries that can still be moved.
+#[derive(Debug, Default)]
+pub struct InUse(BTreeMap<SegmentName, u64>);
+
+impl InUse {
+    /// First all partitions' entries,
+    pub fn add_entries(&mut self, partition: &PartitionState) {
+        for entry in partition.entries() {
+            if let DataObject::Segment(name) = entry.object
+                && name.is_background()
+            {
+                *self.0.entry(name).or_default() += entry.len;
+            }
+        }
+    }
+
+    /// then all partitions' pages, whose entries stay where they are.
+    pub fn drop_pages(&mut self, partition: &PartitionState) {
+        for (name, _) in partition.pages().iter().flat_map(|page| &page.objects) {
+            self.0.remove(name);
+        }
+    }
+
+    /// `len`: of the object, in bytes.
+    pub fn is_sparse(&self, name: &SegmentName, len: u64) -> bool {
+        self.0.get(name).is_some_and(|bytes| bytes.saturating_mul(SPARSE) < len)
     }
 }

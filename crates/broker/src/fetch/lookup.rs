@@ -70,6 +70,7 @@ impl Reader {
         if !matches!(first, Err(PageError::Load(LoadError::NotFound))) {
             return self.opened(lacking, first).map(Some);
         }
+        self.data.metrics.second_look();
         self.barrier().await?;
         let named = |p: &PartitionState| p.pages().iter().any(|page| page.name == lacking.name);
         if !self.manifest.read(|s| s.partition(lacking.partition).is_some_and(named)) {
@@ -96,6 +97,7 @@ impl Reader {
             Err(LoadError::Fault(fault)) => return Err(FetchError::Storage(fault)),
             Err(LoadError::NotFound) => {}
         }
+        self.data.metrics.second_look();
         self.barrier().await?;
         let again = self.look(tp, |p, pages| {
             let found = entries_from(tp, p, pages, entry.base_offset).next().transpose()?;

@@ -67,6 +67,8 @@ impl Reader {
             if enough(&plan, request) {
                 return (plan, pages);
             }
+            // While nothing comes, nothing is held that the cache may have again.
+            drop((plan, pages));
             tokio::select! {
                 biased;
                 () = waiting.changed() => {}

@@ -1,43 +1,50 @@
 //! One merge: reads every input once, checks every batch, writes the segment, submits the move.
 //!
 //! Nothing is changed until the op applies, and then everything at once. A crash before leaves an orphan at most; inputs are
-//! named by identity, so of several nodes that merge the same entries one succeeds. A batch that is not what was stored is
-//! never copied: it raises an alarm, and its entry stays where it is.
+//! named by identity, so of several nodes that merge the same entries one succeeds. Runs that went meanwhile (a topic was deleted,
+//! somebody else was faster) are left out, unless they are most of it. A batch that is not what was stored is never copied: it
+//! raises an alarm, and its entry stays where it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_manifest::state::Located;
-use lakebed_manifest::{Entry, Manifest};
+use lakebed_manifest::{Entry, Manifest, State};
 use lakebed_record::entries::{ObjectTable, Place};
 use lakebed_record::ops::{MoveEntries, OpKind, PartitionMove, SegmentPlace};
-use lakebed_record::{TopicPartition, crc, keys, segment};
+use lakebed_record::{DataObject, TopicPartition, crc, keys, segment};
 use lakebed_store::env::Env;
 use lakebed_store::{ReadError, Store};
 
 use super::join::{Input, Part, Read, join, reads};
 use super::output::{Output, OutputError};
-use super::plan::Merge;
+use super::plan::{Merge, Run};
 use crate::fetch::ring::Ring;
 use crate::fetch::{Rope, StoredBatch, WalkError, batches_of, verify};
 use crate::metrics::{Alarm, Metrics};
+use crate::off_worker::Turns;
 
 /// What is read at once, in requests and bytes.
 const WAVE: usize = 16;
-const WAVE_BYTES: u64 = 16 << 20;
+pub const WAVE_BYTES: u64 = 16 << 20;
+/// Copying more bytes than this takes a turn.
+const LONG: u64 = 2 << 20;
 const TRIES: u32 = 4;
+/// How often an op is submitted with what is left of its runs.
+const NAME_TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A batch's own CRC covers what follows here.
 const CRC_START: u64 = 21;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    #[error("the object store does not answer: {0}")]
-    Store(String),
-    /// This entry cannot be copied, now or later.
-    #[error("an entry cannot be copied")]
-    Bad(TopicPartition, i64),
+    #[error("the object store does not answer: {1}")]
+    Store(DataObject, String),
+    #[error("an object is missing")]
+    Lost(DataObject),
+    #[error("an entry is damaged")]
+    Damaged(TopicPartition, i64),
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -58,6 +65,7 @@ pub struct Inputs {
     pub env: Env,
     pub ring: Arc<Ring>,
     pub metrics: Metrics,
+    pub turns: Turns,
 }
 
 /// The output's payload, as it fills, and what is known of it.
@@ -76,39 +84,84 @@ pub async fn run(inputs: &Inputs, output: &mut Output, merge: &Merge) -> Result<
     let feature_level = inputs.manifest.read(|s| s.feature_level());
     let written = payload.bytes.len() as u64;
     let (header, crc) = segment::header(feature_level, written, sum);
-    let moves = moves(merge, &payload.batches);
-    let after = moves.iter().map(Vec::len).sum();
-    let done = Merged { read: payload.read, written, before: merge.entries(), after };
+    let mut moves = moves(merge, &payload.batches);
     let place = output.store(vec![header, payload.bytes.into()], crc).await?;
-    output.submit(op(merge, &moves, place)).await?;
-    Ok(done)
+    let named = name(inputs, output, &mut moves, written, place).await;
+    if let Err(error) = named {
+        output.discard(&place, &error).await;
+        return Err(error.into());
+    }
+    let before = moves.iter().map(|m| m.run.entries.len()).sum();
+    let after = moves.iter().map(|m| m.outputs.len()).sum();
+    Ok(Merged { read: payload.read, written, before, after })
 }
 
-/// Of each run: the entries that come of it.
-fn moves(merge: &Merge, batches: &[Vec<Part>]) -> Vec<Vec<Part>> {
-    let mut left = batches;
-    let outputs = merge.runs.iter().map(|run| {
+/// Submits the op with the runs that are still there, which `moves` has afterwards.
+async fn name(
+    inputs: &Inputs,
+    output: &Output,
+    moves: &mut Vec<Move<'_>>,
+    written: u64,
+    place: SegmentPlace,
+) -> Result<(), OutputError> {
+    let mut tries = 0;
+    loop {
+        inputs.manifest.read(|s| moves.retain(|m| is_live(s, m.run)));
+        let left: u64 = moves.iter().map(Move::len).sum();
+        if moves.is_empty() || left < written / 2 {
+            return Err(OutputError::InputGone);
+        }
+        tries += 1;
+        match output.submit(op(moves, place)).await {
+            Err(OutputError::InputGone) if tries < NAME_TRIES => {}
+            named => return named,
+        }
+    }
+}
+
+fn is_live(state: &State, run: &Run) -> bool {
+    let base_offset = run.entries[0].base_offset;
+    let there = state.partition(run.partition).map(|p| p.entries_from(base_offset).take(run.entries.len()));
+    there.is_some_and(|there| there.eq(&run.entries))
+}
+
+/// A run, where its bytes are in the output's payload, and the entries that come of it.
+pub(super) struct Move<'a> {
+    run: &'a Run,
+    start: u64,
+    outputs: Vec<Part>,
+}
+
+impl Move<'_> {
+    fn len(&self) -> u64 {
+        self.outputs.iter().map(|o| o.len).sum()
+    }
+}
+
+/// `batches`: of each input entry.
+pub(super) fn moves<'a>(merge: &'a Merge, batches: &[Vec<Part>]) -> Vec<Move<'a>> {
+    let (mut left, mut start) = (batches, segment::PAYLOAD_START);
+    let moves = merge.runs.iter().map(|run| {
         let (these, rest) = left.split_at(run.entries.len());
         left = rest;
-        join(&these.concat())
+        let m = Move { run, start, outputs: join(&these.concat()) };
+        start += m.len();
+        m
     });
-    outputs.collect()
+    moves.collect()
 }
 
-pub(super) fn op(merge: &Merge, moves: &[Vec<Part>], place: SegmentPlace) -> OpKind {
+pub(super) fn op(moves: &[Move<'_>], place: SegmentPlace) -> OpKind {
     let mut objects = ObjectTable::default();
-    let mut start = segment::PAYLOAD_START;
-    let moves = merge.runs.iter().zip(moves).map(|(run, outputs)| {
+    let moves = moves.iter().map(|Move { run, start, outputs }| {
         let base_offset = run.entries[0].base_offset;
-        let m = PartitionMove {
+        PartitionMove {
             inputs: Some(objects.run(run.partition, base_offset, run.entries.iter().map(place_of))),
             offsets: outputs.iter().map(|o| o.offsets).collect(),
             len: outputs.iter().map(|o| o.len).collect(),
             max_timestamp: outputs.iter().map(|o| o.max_timestamp).collect(),
-            start,
-        };
-        start += m.len.iter().sum::<u64>();
-        m
+            start: *start,
+        }
     });
     let moves = moves.collect();
     OpKind::MoveEntries(MoveEntries { output: Some(place), objects: objects.into_refs(), moves })
@@ -138,9 +191,13 @@ impl Inputs {
                 let (rope, from_store) = rope?;
                 payload.read += from_store;
                 for input in &read.inputs {
-                    self.copy(merge, input, &rope, &mut payload)?;
-                    // Megabytes at a time: others go on in between.
-                    tokio::task::yield_now().await;
+                    if input.entry.len > LONG {
+                        self.turns.next().await.run(|| self.copy(merge, input, &rope, &mut payload))?;
+                    } else {
+                        self.copy(merge, input, &rope, &mut payload)?;
+                        // A megabyte at a time: others go on in between.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
             output.pace.moved(&self.env, started, payload.read - before).await;
@@ -165,7 +222,7 @@ impl Inputs {
                 Err(ReadError::Fault(fault)) => {
                     tries += 1;
                     if tries == TRIES {
-                        return Err(MergeError::Store(fault.to_string()));
+                        return Err(MergeError::Store(read.object, fault.to_string()));
                     }
                 }
             }
@@ -174,24 +231,23 @@ impl Inputs {
         }
     }
 
-    /// Looks again behind a read barrier: the entry may have moved.
+    /// Looks again behind a read barrier: what lay in it may have moved.
     async fn missing(&self, merge: &Merge, read: &Read) -> MergeError {
         if self.manifest.barrier().await.is_err() {
             return OutputError::Stopped.into();
         }
-        let input = read.inputs[0];
-        let tp = merge.runs[input.run].partition;
-        let still = self.manifest.read(|s| {
-            let located = s.partition(tp).and_then(|p| p.locate(input.entry.base_offset));
+        let still = |s: &State, input: &Input| {
+            let located = s.partition(merge.runs[input.run].partition).and_then(|p| p.locate(input.entry.base_offset));
             matches!(located, Some(Located::Entry(e)) if *e == input.entry)
-        });
-        if !still {
+        };
+        let Some(input) = self.manifest.read(|s| read.inputs.iter().find(|i| still(s, i)).copied()) else {
             return OutputError::InputGone.into();
-        }
+        };
         self.metrics.alarm(Alarm::DataMissing);
-        let (key, offset) = (keys::data(&read.object), input.entry.base_offset);
+        let (tp, key) = (merge.runs[input.run].partition, keys::data(&read.object));
+        let offset = input.entry.base_offset;
         tracing::error!(partition = %tp, offset, %key, "an object that holds records is not in the store");
-        MergeError::Bad(tp, offset)
+        MergeError::Lost(read.object)
     }
 
     fn copy(&self, merge: &Merge, input: &Input, rope: &Rope, payload: &mut Payload) -> Result<(), MergeError> {
@@ -200,7 +256,7 @@ impl Inputs {
             self.metrics.alarm(Alarm::DataCorrupt);
             let key = keys::data(&input.entry.object);
             tracing::error!(partition = %tp, offset, %key, %error, "stored records are damaged");
-            MergeError::Bad(tp, offset)
+            MergeError::Damaged(tp, offset)
         })
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! So a byte is copied at most once for each of the levels 2 (a batch has more than 64 bytes) to 6, once more where a merge
 //! leaves a rest below the others (as many bytes become full in that same merge), and once when it leaves the slot or segment
-//! in which it was flushed: seven times at worst, whatever the partition's rate; and between two full entries there are at
-//! most seven of each level.
+//! in which it was flushed: seven times at worst, whatever the partition's rate. Between two entries of a higher level, or the
+//! ends, there are at most seven of a level; entries come in an order in which the higher ones are mostly the older, so that
+//! some dozens are left between full ones, though an order exists that leaves thousands.
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
 //! How background work stores an object and keeps to its budget.
 //!
-//! The name is taken last, so that its fence is still admitted when the op that names it applies. What is stored and then not
-//! named (a crash, an op that is refused) is an orphan, which the collector finds by that fence.
+//! The name is taken last, so that its fence is still admitted when the op that names it applies. What is stored and then
+//! refused is deleted at once: its group has its outcome, so nothing can name it any more. What a crash left is an orphan, which the
+//! collector finds by that fence.
 
 use std::time::Duration;
 
@@ -20,15 +21,19 @@ const TRIES: u32 = 6;
 #[derive(Debug)]
 pub struct Pace {
     /// Read and written together.
-    pub bytes_per_second: u64,
+    bytes_per_second: u64,
     /// Time from one PUT to the next.
-    pub put_spacing: Duration,
-    next_put: Duration,
+    put_spacing: Duration,
+    last_put: Option<Duration>,
 }
 
 impl Pace {
     pub fn new(bytes_per_second: u64, put_spacing: Duration) -> Pace {
-        Pace { bytes_per_second: bytes_per_second.max(1), put_spacing, next_put: Duration::ZERO }
+        Pace { bytes_per_second: bytes_per_second.max(1), put_spacing, last_put: None }
+    }
+
+    pub fn adjust(&mut self, bytes_per_second: u64, put_spacing: Duration) {
+        (self.bytes_per_second, self.put_spacing) = (bytes_per_second.max(1), put_spacing);
     }
 
     /// Waits until so many bytes may have been moved since then (monotonic).
@@ -41,11 +46,12 @@ impl Pace {
     }
 
     async fn put(&mut self, env: &Env) {
-        let now = env.clock.monotonic();
-        if self.next_put > now {
-            env.clock.sleep(self.next_put - now).await;
+        let next = self.last_put.map_or(Duration::ZERO, |last| last + self.put_spacing);
+        let left = next.saturating_sub(env.clock.monotonic());
+        if !left.is_zero() {
+            env.clock.sleep(left).await;
         }
-        self.next_put = env.clock.monotonic() + self.put_spacing;
+        self.last_put = Some(env.clock.monotonic());
     }
 }
 
@@ -116,6 +122,18 @@ impl Output {
             // Named by the incarnation before a fence, or an entry list that changed under a page: planned anew.
             Ok(_) => Err(OutputError::InputGone),
             Err(_) => Err(OutputError::Stopped),
+        }
+    }
+
+    /// Deletes what `submit` said can never be named, as far as that is sure: while a group has no outcome, it may still apply.
+    pub async fn discard(&self, place: &SegmentPlace, why: &OutputError) {
+        let name = SegmentName::from(place);
+        let refused = matches!(why, OutputError::InputGone | OutputError::Late);
+        if !refused || self.manifest.read(|s| s.needs_segment(&name)) {
+            return;
+        }
+        if let Err(fault) = self.store.delete(&keys::segment(&name)).await.value {
+            tracing::debug!(%fault, "an object that nothing names is left to the collector");
         }
     }
 }

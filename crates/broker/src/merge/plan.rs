@@ -6,25 +6,24 @@
 //!
 //! *Fresh* entries lie where a flush put them: in a commit, or in a segment with other partitions' records. Once they are some
 //! minutes old, the oldest of all partitions go first, so that a slot or segment is read whole, once, and nothing of it is
-//! needed any more. What was merged is merged again by [`levels`] only.
+//! needed any more. What was merged is merged again by [`levels`]; once more when it is to go into an index page and lies
+//! scattered ([`own`](super::own)); and like a fresh entry when little of its segment is still in use.
 //!
 //! The planner may be wrong about anything but what stands in the state: an op with a wrong input is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lakebed_manifest::{Entry, PartitionState};
-use lakebed_record::{DataObject, LogTime, TopicPartition};
+use lakebed_record::{DataObject, LogTime, SegmentName, TopicPartition};
 
-use super::ages::Ages;
+use super::ages::{Ages, BUCKET_MS};
+use super::barred::Barred;
 use super::levels;
-use crate::pages::seal::{self, Seal};
-
-/// Time buckets of the survey, in ms.
-const BUCKET_MS: i64 = 1_000;
+use crate::pages::seal::{self, Due, Seal};
 
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Bytes of an output, unless one entry has more.
+    /// Bytes of an output. An entry of more (one batch) stays where it is.
     pub most_bytes: u64,
     /// Input entries of one merge: they stand in one op.
     pub most_entries: usize,
@@ -36,15 +35,14 @@ pub struct Rules {
     pub page_entries: usize,
 }
 
-/// Entries that cannot be copied (by partition and base offset): what is there is damaged or missing.
-pub type Barred = BTreeSet<(TopicPartition, i64)>;
-
 /// What a look needs besides the partition.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub rules: &'a Rules,
     pub ages: &'a Ages,
     pub barred: &'a Barred,
+    /// Merged segments of which little is in use.
+    pub sparse: &'a BTreeSet<SegmentName>,
     /// Log time, as it would be if somebody had just committed.
     pub now: LogTime,
     /// Too much waits: nothing is put off.
@@ -58,6 +56,31 @@ impl View<'_> {
     fn old(&self) -> i64 {
         self.now.0 - if self.pressed { self.rules.age_ms / 10 } else { self.rules.age_ms }
     }
+
+    /// It can be copied, as far as is known.
+    pub fn is_movable(&self, tp: TopicPartition, entry: &Entry) -> bool {
+        entry.len <= self.rules.most_bytes && !self.barred.has(tp, entry)
+    }
+
+    /// It leaves the object that it is in as soon as it is old enough.
+    fn is_leaving(&self, tp: TopicPartition, entry: &Entry) -> bool {
+        (!is_merged(entry) || self.is_sparse(entry)) && self.is_movable(tp, entry)
+    }
+
+    fn is_sparse(&self, entry: &Entry) -> bool {
+        matches!(entry.object, DataObject::Segment(name) if self.sparse.contains(&name))
+    }
+
+    /// Nothing more is done about it before it goes into a page.
+    pub fn is_settled(&self, tp: TopicPartition, entry: &Entry) -> bool {
+        let in_segment = matches!(entry.object, DataObject::Segment(_));
+        let stays = is_merged(entry) && !self.is_sparse(entry);
+        in_segment && (stays || !self.is_movable(tp, entry) || (self.pressed && levels::is_full(entry.len)))
+    }
+}
+
+fn is_merged(entry: &Entry) -> bool {
+    matches!(entry.object, DataObject::Segment(name) if name.is_background())
 }
 
 /// A run of a partition's entries that become fewer.
@@ -118,37 +141,70 @@ pub enum Take {
 /// What there is to do, added up.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Fresh entries that are not merged yet, however old.
+    /// Entries that were never merged and can be, however old.
     pub fresh: Weight,
-    /// The old ones of them, by when they were committed.
+    /// Those that leave their object and are old enough, by when they were committed.
     by_time: BTreeMap<i64, Weight>,
     levels: Weight,
+    /// Entries that are due to go into pages.
+    settled: usize,
     pub seal: Option<Seal>,
+    /// Settled entries that lie scattered.
+    pub own: Option<Run>,
 }
 
 impl Survey {
     /// False if there is nothing in this partition that will need work unless it gets records.
     pub fn add(&mut self, tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> bool {
-        let fresh = self.add_fresh(tp, partition, view);
+        let leaving = self.add_leaving(tp, partition, view);
         let run = levels_run(tp, partition, view);
         self.levels.add(run.len(), run.iter().map(|e| e.len).sum());
-        let seal = seal::due(tp, partition, view.rules.page_entries, view.pressed);
-        let busy = fresh || !run.is_empty() || seal.is_some();
-        self.seal = self.seal.take().or(seal);
+        let due = seal::due(tp, partition, view);
+        let busy = leaving || !run.is_empty() || due.is_some();
+        match due {
+            Some(Due::Seal(seal)) => {
+                self.settled += seal.entries.len();
+                self.seal.get_or_insert(seal);
+            }
+            Some(Due::Own(entries)) => {
+                self.settled += entries.len();
+                self.own.get_or_insert(Run { partition: tp, entries });
+            }
+            None => {}
+        }
         busy
     }
 
-    fn add_fresh(&mut self, tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> bool {
+    fn add_leaving(&mut self, tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> bool {
         let (mut at, mut any) = (i64::MIN, false);
-        for entry in partition.entries_from(0).filter(|e| is_fresh(tp, e, view)) {
+        for entry in partition.entries_from(0) {
+            if !view.is_leaving(tp, entry) {
+                // It is tried again some time, also if nothing comes meanwhile.
+                any |= !is_merged(entry) && view.barred.has(tp, entry);
+                continue;
+            }
             at = at.max(view.ages.of(entry.object).0);
             any = true;
-            self.fresh.add(1, entry.len);
+            if !is_merged(entry) {
+                self.fresh.add(1, entry.len);
+            }
             if at <= view.old() {
                 self.by_time.entry(at.div_euclid(BUCKET_MS)).or_default().add(1, entry.len);
             }
         }
         any
+    }
+
+    /// Entries that merging and sealing will make fewer.
+    pub fn waiting(&self) -> usize {
+        self.fresh.entries + self.levels.entries + self.settled
+    }
+
+    /// The oldest has waited for twice as long as it should: whoever should merge does not.
+    pub fn is_overdue(&self, view: &View<'_>) -> bool {
+        // What is from before this node's start has no known age.
+        let known = self.by_time.range(1..).next();
+        known.is_some_and(|(bucket, _)| bucket * BUCKET_MS <= view.now.0 - view.rules.patience_ms.saturating_mul(2))
     }
 
     pub fn decide(&self, view: &View<'_>) -> Option<Take> {
@@ -179,7 +235,7 @@ impl Survey {
     }
 }
 
-/// Takes entries, partition by partition, in their order.
+/// Takes entries, partition by partition.
 #[derive(Debug)]
 pub struct Gather {
     take: Take,
@@ -195,14 +251,14 @@ impl Gather {
     /// False if there is no room for more.
     pub fn add(&mut self, tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> bool {
         let run = match self.take {
-            Take::Fresh(until) => fresh_run(tp, partition, view, until),
+            Take::Fresh(until) => leaving_run(tp, partition, view, until),
             Take::Levels => levels_run(tp, partition, view),
         };
         let count = run.len();
         let fitting = run.into_iter().take_while(|e| {
             let before = self.taken;
             self.taken.add(1, e.len);
-            let fits = before.entries == 0 || !self.taken.exceeds(view.rules);
+            let fits = !self.taken.exceeds(view.rules);
             if !fits {
                 self.taken = before;
             }
@@ -221,29 +277,22 @@ impl Gather {
     }
 
     /// `None`: there was nothing.
-    pub fn finish(self) -> Option<Merge> {
+    pub fn finish(mut self) -> Option<Merge> {
+        self.merge.runs.sort_by_key(|r| r.partition);
         (!self.merge.runs.is_empty()).then_some(self.merge)
     }
 }
 
-fn is_fresh(tp: TopicPartition, entry: &Entry, view: &View<'_>) -> bool {
-    let merged = matches!(entry.object, DataObject::Segment(name) if name.is_background());
-    !merged && !view.barred.contains(&(tp, entry.base_offset))
-}
-
-/// The first fresh entries that follow each other, from up to `until`.
-fn fresh_run(tp: TopicPartition, partition: &PartitionState, view: &View<'_>, until: i64) -> Vec<Entry> {
-    let entries = partition.entries_from(0).skip_while(|e| !is_fresh(tp, e, view));
-    let run = entries.take_while(|e| is_fresh(tp, e, view) && view.ages.of(e.object).0 <= until);
+/// The first entries that leave their objects and follow each other, from up to `until`.
+fn leaving_run(tp: TopicPartition, partition: &PartitionState, view: &View<'_>, until: i64) -> Vec<Entry> {
+    let entries = partition.entries_from(0).skip_while(|e| !view.is_leaving(tp, e));
+    let run = entries.take_while(|e| view.is_leaving(tp, e) && view.ages.of(e.object).0 <= until);
     run.copied().collect()
 }
 
 /// The first merged entries that are due to be merged again.
 fn levels_run(tp: TopicPartition, partition: &PartitionState, view: &View<'_>) -> Vec<Entry> {
-    let small = |e: &Entry| {
-        let merged = matches!(e.object, DataObject::Segment(name) if name.is_background());
-        merged && !levels::is_full(e.len) && !view.barred.contains(&(tp, e.base_offset))
-    };
+    let small = |e: &Entry| is_merged(e) && !levels::is_full(e.len) && !view.is_sparse(e) && view.is_movable(tp, e);
     let mut neighbours: Vec<Entry> = Vec::new();
     let due = |neighbours: &[Entry]| {
         let lens: Vec<u64> = neighbours.iter().map(|e| e.len).collect();

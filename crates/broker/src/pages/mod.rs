@@ -13,7 +13,7 @@ use crate::merge::output::{Output, OutputError};
 use crate::merge::{Inputs, place_of};
 use seal::Seal;
 
-/// Stores the page and submits the op that puts it in place of its entries.
+/// Stores the page and submits the op that puts it in place of its entries; takes the object away again if that is refused.
 pub(crate) async fn write(inputs: &Inputs, output: &mut Output, seal: &Seal) -> Result<(), OutputError> {
     let base_offset = seal.entries[0].base_offset;
     let page = IndexPage {
@@ -26,5 +26,9 @@ pub(crate) async fn write(inputs: &Inputs, output: &mut Output, seal: &Seal) -> 
     let mut objects = ObjectTable::default();
     let run = objects.run(seal.partition, base_offset, seal.entries.iter().map(place_of));
     let op = SealEntries { page: Some(place), objects: objects.into_refs(), inputs: Some(run) };
-    output.submit(OpKind::SealEntries(op)).await
+    let named = output.submit(OpKind::SealEntries(op)).await;
+    if let Err(error) = &named {
+        output.discard(&place, error).await;
+    }
+    named
 }

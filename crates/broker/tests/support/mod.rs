@@ -12,10 +12,7 @@ use lakebed_record::keys::Key;
 use lakebed_record::{TopicId, TopicName};
 use lakebed_store::env::{Clock, Entropy, Env};
 use lakebed_store::memory::MemoryStore;
-use lakebed_store::{
-    Body, BoxFuture, Created, Fault, FaultKind, Listing, Meta, Object, ReadError, Reply, Store, StoreKind, Swapped,
-    Version,
-};
+use lakebed_store::{Body, BoxFuture, Created, Fault, FaultKind, Meta, Object, ReadError, Reply, Store};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -174,7 +171,11 @@ impl Slow {
     }
 }
 
-impl Store for Slow {
+impl lakebed_store::testing::PassThrough for Slow {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         Box::pin(async move {
             self.puts.fetch_add(1, Ordering::Relaxed);
@@ -238,30 +239,5 @@ impl Store for Slow {
                 None => self.inner.head(key).await,
             }
         })
-    }
-
-    fn swap<'a>(
-        &'a self,
-        key: &'a Key,
-        expected: Option<&'a Version>,
-        body: &'a Body,
-    ) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, expected, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        StoreKind::Memory
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        true
     }
 }

@@ -3,34 +3,43 @@
 
 mod groups;
 
-use std::collections::BTreeSet;
-
 use lakebed_record::Incarnation;
-use lakebed_record::ops::{DropTombstones, ExpireProducers, NodeDown, OpKind};
+use lakebed_record::ops::{DropTombstones, ExpireProducers, NodeDown, OpKind, PartitionProducers};
 
 use crate::state::{BUCKETS, State};
 
-/// Of each kind, in one group.
+/// Nodes, and tombstones, in one group.
 const MOST: usize = 1_000;
-/// Applying the expiry of one producer id looks at every partition: no more of them than this in one op.
-const MOST_LOOKED_AT: usize = 4_000_000;
+/// Producer states in one group. With a group a minute, more than the most that a cluster may ever have go in the time that they
+/// are kept for: expiry keeps up.
+const MOST_PRODUCERS: usize = 4_000;
 
 /// Ops for all that has expired by now, a bounded number; empty if there is nothing. Gives way to other tasks between buckets.
 pub async fn plan(state: &State, me: Incarnation) -> Vec<OpKind> {
     let mut ops = nodes(state, me);
-    let most = (MOST_LOOKED_AT / state.partition_count().max(1)).clamp(1, MOST);
-    let mut ids = BTreeSet::new();
-    if state.has_producers() {
-        for bucket in 0..BUCKETS {
-            add_producers(state, bucket, most, &mut ids);
-            tokio::task::yield_now().await;
-        }
-    }
-    if !ids.is_empty() {
-        ops.push(OpKind::ExpireProducers(ExpireProducers { producer_ids: ids.into_iter().collect() }));
+    let partitions = producers(state).await;
+    if !partitions.is_empty() {
+        ops.push(OpKind::ExpireProducers(ExpireProducers { partitions }));
     }
     ops.extend(groups::plan(state).await);
     ops
+}
+
+async fn producers(state: &State) -> Vec<PartitionProducers> {
+    let (mut partitions, mut left) = (Vec::new(), MOST_PRODUCERS);
+    for bucket in (0..BUCKETS).filter(|_| state.producer_count() > 0) {
+        for (tp, mut producer_ids) in state.idle_producers(bucket) {
+            producer_ids.truncate(left);
+            left -= producer_ids.len();
+            let (topic_id, partition) = (tp.topic.0.to_be_bytes().to_vec(), tp.partition.0);
+            partitions.push(PartitionProducers { topic_id, partition, producer_ids });
+            if left == 0 {
+                return partitions;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    partitions
 }
 
 fn nodes(state: &State, me: Incarnation) -> Vec<OpKind> {
@@ -41,15 +50,6 @@ fn nodes(state: &State, me: Incarnation) -> Vec<OpKind> {
         ops.push(OpKind::DropTombstones(DropTombstones { incarnations }));
     }
     ops
-}
-
-fn add_producers(state: &State, bucket: usize, most: usize, ids: &mut BTreeSet<i64>) {
-    for id in state.idle_producers(bucket) {
-        if ids.len() == most {
-            return;
-        }
-        ids.insert(id);
-    }
 }
 
 #[cfg(test)]

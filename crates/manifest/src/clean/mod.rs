@@ -1,14 +1,16 @@
 //! Cleaning (4.5, 4.6): the log floor, slots below it, and what snapshots have left. A duty of the last author; several at once
 //! are safe.
 //!
-//! Order: every slot that the floor is to pass is looked at by a HEAD of its own; CURRENT gets the new floor, swapped from exactly the
-//! CURRENT that was read before; only then slots are deleted. A crash in between leaves slots below the floor, and a late writer
+//! Order: every slot that the floor is to pass is looked at by a HEAD of its own, which may take long; CURRENT is read and gets the new
+//! floor at once, swapped from exactly what was read; only then slots are deleted. A crash in between leaves slots below the floor, and a late writer
 //! may make some anew; a list finds them. Nothing but garbage is ever found by a list.
 
 pub mod expire;
 pub(crate) mod plan;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -16,11 +18,12 @@ use lakebed_record::Slot;
 use lakebed_record::keys::{self, Key};
 use lakebed_record::ops::OpKind;
 use lakebed_store::env::Env;
-use lakebed_store::{Fault, Store, Version};
+use lakebed_store::{Fault, Listed, Store, list};
 
 use self::plan::{StandingFloor, Stop};
 use crate::control::Current;
 use crate::current;
+use crate::settled;
 use crate::snapshot::{self, SnapshotError};
 use crate::state::State;
 
@@ -38,6 +41,15 @@ impl Default for Cleaning {
     fn default() -> Cleaning {
         Cleaning { slots_per_round: 10_000, parallel: 32 }
     }
+}
+
+/// When the floor may be swapped into CURRENT: each swap makes a snapshot that is being written start over.
+#[derive(Clone, Copy, Debug)]
+pub struct FloorSwaps<'a> {
+    /// The floor rises by so many slots at least, or to the highest that it may have.
+    pub at_least: u64,
+    /// While set, the floor waits.
+    pub snapshot_under_way: &'a AtomicBool,
 }
 
 /// What rounds of one process remember; losing it costs requests, nothing else.
@@ -89,9 +101,10 @@ pub async fn round(
     env: &Env,
     state: &State,
     config: &Cleaning,
+    swaps: FloorSwaps<'_>,
     progress: &mut Progress,
 ) -> (Cleaned, Result<(), SnapshotError>) {
-    let mut round = Round { store, env, state, config, progress, cleaned: Cleaned::default() };
+    let mut round = Round { store, env, state, config, swaps, progress, cleaned: Cleaned::default() };
     let result = round.run().await;
     (round.cleaned, result)
 }
@@ -101,6 +114,7 @@ struct Round<'a> {
     env: &'a Env,
     state: &'a State,
     config: &'a Cleaning,
+    swaps: FloorSwaps<'a>,
     progress: &'a mut Progress,
     cleaned: Cleaned,
 }
@@ -115,10 +129,10 @@ impl Round<'_> {
         if !(slots || leftovers || snapshots) {
             return Ok(());
         }
-        let (mut current, version) = current::read(self.store, self.env).await?;
+        let mut current = current::read(self.store, self.env).await?.0;
         self.cleaned.floor = Some(Slot(current.log_floor));
         if slots {
-            current = self.clean_slots(current, &version).await?;
+            current = self.clean_slots(current).await?;
         }
         if leftovers {
             self.clean_leftovers(StandingFloor::of(&current)).await?;
@@ -133,26 +147,36 @@ impl Round<'_> {
     }
 
     /// Moves the floor and deletes what it has passed; returns CURRENT as it is known to be.
-    async fn clean_slots(&mut self, current: Current, version: &Version) -> Result<Current, SnapshotError> {
+    async fn clean_slots(&mut self, current: Current) -> Result<Current, SnapshotError> {
         let standing = Slot(current.log_floor);
         let first = self.progress.checked.max(standing);
         let limit = plan::limit(&current, self.state);
         let end = limit.min(first.plus(self.config.slots_per_round));
         let seen = self.look(first, end).await;
-        let (floor, stop) = plan::floor_after(first, &seen);
-        self.progress.checked = floor;
-        self.remember(stop, end == limit);
+        let (checked, stop) = plan::floor_after(first, &seen);
+        self.progress.checked = checked;
         if let Stop::Gone(slot) = stop {
             self.look_into(slot).await?;
         }
-        if floor <= standing {
+        if checked <= standing {
+            self.remember(stop, end == limit);
+            return Ok(current);
+        }
+        let (current, version) = current::read(self.store, self.env).await?;
+        let (standing, highest) = (Slot(current.log_floor), plan::limit(&current, self.state));
+        let floor = checked.min(highest);
+        if floor < highest && floor.0 < standing.0.saturating_add(self.swaps.at_least) || floor <= standing {
+            self.remember(stop, end == limit);
             return Ok(current);
         }
         let next = current.with_floor(floor, self.env.entropy.u128());
-        if !current::swap(self.store, self.env, version, &next).await? {
-            // Somebody else changed CURRENT: the next round begins with what is there then.
+        // If somebody else changes CURRENT at this very moment, the next round tries again.
+        if self.swaps.snapshot_under_way.load(Ordering::Relaxed)
+            || !current::swap(self.store, self.env, &version, &next).await?
+        {
             return Ok(current);
         }
+        self.remember(stop, end == limit);
         self.cleaned.floor = Some(floor);
         let passed = (standing.0..floor.0).map(|slot| keys::log(Slot(slot))).collect();
         self.delete_slots(StandingFloor::of(&next), passed).await;
@@ -198,18 +222,17 @@ impl Round<'_> {
     }
 
     async fn clean_leftovers(&mut self, floor: StandingFloor) -> Result<(), SnapshotError> {
-        let mut after = None;
-        loop {
-            let prefix = keys::log_prefix();
-            let listing = list(self.store, &prefix, after.as_ref()).await?;
-            let last = listing.objects.last().map(|o| o.key.clone());
-            let at_floor = listing.objects.iter().any(|o| floor.keeps(&o.key));
-            self.delete_slots(floor, listing.objects.into_iter().map(|o| o.key).collect()).await;
-            if at_floor || !listing.more {
-                return Ok(());
+        let prefix = keys::log_prefix();
+        let mut pages = pin!(list::pages(self.store, &prefix));
+        while let Some(page) = pages.next().await {
+            let slots: Vec<Key> = listed(&prefix, page)?.collect();
+            let at_floor = slots.iter().any(|key| floor.keeps(key));
+            self.delete_slots(floor, slots).await;
+            if at_floor {
+                break;
             }
-            after = last;
         }
+        Ok(())
     }
 
     async fn delete_slots(&mut self, floor: StandingFloor, slots: Vec<Key>) {
@@ -222,30 +245,26 @@ impl Round<'_> {
         for kept in &current.snapshots {
             named.extend(snapshot::part_keys(self.store, self.env, kept).await?);
         }
-        let mut after = None;
-        loop {
-            let listing = list(self.store, keys::SNAPSHOTS, after.as_ref()).await?;
-            let last = listing.objects.last().map(|o| o.key.clone());
-            let listed = listing.objects.into_iter().map(|o| o.key);
+        let mut pages = pin!(list::pages(self.store, keys::SNAPSHOTS));
+        while let Some(page) = pages.next().await {
+            let listed = listed(keys::SNAPSHOTS, page)?;
             let garbage = listed.filter(|key| plan::snapshot_garbage(current, &named, key)).collect();
             self.cleaned.snapshot_objects_deleted += self.delete(garbage).await;
-            if !listing.more {
-                return Ok(());
-            }
-            after = last;
         }
+        Ok(())
     }
 
-    /// Returns how many deletes were answered; the rest is found by a list.
+    /// Returns how many deletes were answered; the rest, which the store refuses, is found by a list.
     async fn delete(&self, keys: Vec<Key>) -> u64 {
-        let store = self.store;
-        let deletes = stream::iter(keys).map(|key| async move { store.delete(&key).await.value.is_ok() });
+        let (store, env) = (self.store, self.env);
+        let deletes = stream::iter(keys).map(|key| async move { settled::delete(store, env, &key).await.is_ok() });
         deletes.buffer_unordered(self.config.parallel).filter(|done| std::future::ready(*done)).count().await as u64
     }
 }
 
-async fn list(store: &dyn Store, prefix: &str, after: Option<&Key>) -> Result<lakebed_store::Listing, SnapshotError> {
-    store.list(prefix, after).await.value.map_err(|fault: Fault| SnapshotError::List { prefix: prefix.into(), fault })
+fn listed(prefix: &str, page: Result<Vec<Listed>, Fault>) -> Result<impl Iterator<Item = Key>, SnapshotError> {
+    let page = page.map_err(|fault| SnapshotError::List { prefix: prefix.into(), fault })?;
+    Ok(page.into_iter().map(|o| o.key))
 }
 
 #[cfg(test)]

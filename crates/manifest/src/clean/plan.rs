@@ -27,7 +27,7 @@ pub fn seen(reply: &Reply<Result<Meta, ReadError>>, slot_age_ms: i64) -> Seen {
     match (&reply.value, reply.date_ms) {
         (Ok(meta), Some(date_ms)) => {
             let age = date_ms.saturating_sub(meta.last_modified_ms);
-            if age >= slot_age_ms { Seen::Old } else { Seen::Young(slot_age_ms - age) }
+            if age >= slot_age_ms { Seen::Old } else { Seen::Young(slot_age_ms.saturating_sub(age)) }
         }
         (Err(ReadError::NotFound), _) => Seen::Gone,
         _ => Seen::Unknown,
@@ -35,11 +35,12 @@ pub fn seen(reply: &Reply<Result<Meta, ReadError>>, slot_age_ms: i64) -> Seen {
 }
 
 /// The highest floor that snapshots and live records allow: replay from the oldest kept snapshot stays possible, and every slot with
-/// a live inline entry stays. Inline entries never come to life again, so a state that lags only makes it lower.
+/// a live inline entry stays, and for a window of log time after the last one has left. Inline entries never come to life again,
+/// so a state that lags only makes it lower.
 pub fn limit(current: &Current, state: &State) -> Slot {
     let oldest = current.snapshots.iter().map(|s| s.slot).min();
     let behind_snapshot = oldest.map_or(Slot(0), |slot| Slot(slot).next());
-    let behind_records = state.first_inline_slot().unwrap_or_else(|| state.slot().next());
+    let behind_records = state.first_wanted_slot().unwrap_or_else(|| state.slot().next());
     behind_snapshot.min(behind_records).min(state.slot().next())
 }
 

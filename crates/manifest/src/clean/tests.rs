@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use bytes::Bytes;
 use lakebed_record::envelope::Kind;
@@ -12,7 +12,9 @@ use lakebed_record::ops::{
 use lakebed_record::{CommitId, Incarnation};
 use lakebed_store::env::Clock;
 use lakebed_store::memory::MemoryStore;
-use lakebed_store::{Body, BoxFuture, Created, FaultKind, Listing, Meta, Object, ReadError, Reply, StoreKind, Swapped};
+use lakebed_store::{
+    Body, BoxFuture, Created, FaultKind, Listing, Meta, Object, ReadError, Reply, StoreKind, Swapped, Version,
+};
 use parking_lot::Mutex;
 
 use super::*;
@@ -25,6 +27,8 @@ use crate::snapshot::Namer;
 const NODE: Incarnation = Incarnation(5);
 const DAY: i64 = 86_400_000;
 const T: i64 = 1_700_000_000_000;
+static NO_SNAPSHOT: AtomicBool = AtomicBool::new(false);
+const AT_ONCE: FloorSwaps<'static> = FloorSwaps { at_least: 1, snapshot_under_way: &NO_SNAPSHOT };
 
 /// Ms since `T`.
 struct Still(AtomicI64);
@@ -46,6 +50,8 @@ impl Clock for Still {
 /// A store that says what it was asked to delete, and whose next swap goes as told.
 struct Watched {
     inner: MemoryStore,
+    /// Somebody else swaps CURRENT (nothing changes but its serial number) at the next HEAD.
+    swap_at_head: AtomicBool,
     deleted: Mutex<Vec<Key>>,
     /// CURRENT's floor at each delete.
     floors: Mutex<Vec<u64>>,
@@ -61,17 +67,22 @@ enum Swap {
     Lost,
 }
 
-impl Store for Watched {
-    fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
-        self.inner.create(key, body)
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-        self.inner.get(key, range)
+impl lakebed_store::testing::PassThrough for Watched {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
     }
 
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
+        Box::pin(async move {
+            if self.swap_at_head.swap(false, Ordering::Relaxed) {
+                let object = self.inner.get(&keys::current(), None).await.value.expect("CURRENT is there");
+                let current: Current = control::open(Kind::Current, &object.bytes).expect("reads");
+                let next = control::seal(Kind::Current, &current.with_floor(Slot(0), 77));
+                let swapped = self.inner.swap(&keys::current(), Some(&object.meta.version), &next).await.value;
+                assert!(matches!(swapped, Swapped::Yes(_)));
+            }
+            self.inner.head(key).await
+        })
     }
 
     fn swap<'a>(
@@ -105,18 +116,6 @@ impl Store for Watched {
             self.inner.delete(key).await
         })
     }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        true
-    }
 }
 
 struct World {
@@ -139,11 +138,12 @@ impl World {
         let env = Env { clock: clock.clone(), entropy: Env::system().entropy };
         let store = Arc::new(Watched {
             inner: MemoryStore::new(&env),
+            swap_at_head: AtomicBool::default(),
             deleted: Mutex::default(),
             floors: Mutex::default(),
             swap: Mutex::default(),
         });
-        let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), 1).await.expect("a new bucket");
+        let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), 1, None).await.expect("a new bucket");
         let namer = Namer { node: NODE, next: 0 };
         let (state, progress) = (loaded.state, Progress::default());
         let mut world = World { clock, env, store, state, namer, progress, groups: 0 };
@@ -155,24 +155,33 @@ impl World {
         self.clock.0.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// Writes the next slot and applies it.
+    /// Writes the next slot and applies it; log time stays.
     async fn commit(&mut self, op: OpKind) {
-        let slot = self.state.slot().next();
         self.groups += 1;
         let inline_len = if matches!(op, OpKind::Append(_)) { 10 } else { 0 };
         let group =
             Group { incarnation: NODE.0, number: self.groups, ops: vec![op.into()], inline_len, ..Group::default() };
+        self.write(Some(group), T).await;
+    }
+
+    /// An empty commit that takes log time to this.
+    async fn tick(&mut self, wall_ms: i64) {
+        self.write(None, wall_ms).await;
+    }
+
+    async fn write(&mut self, group: Option<Group>, wall_ms: i64) {
+        let slot = self.state.slot().next();
         let draft = Draft {
             slot,
             id: CommitId(slot.0.into()),
             writer: NODE,
-            wall_ms: T,
-            verified_time: false,
+            wall_ms,
+            verified_time: group.is_none(),
             feature_level: 1,
             assert: None,
         };
-        let inline = [Bytes::from(vec![0; inline_len as usize])];
-        let (commit, body) = draft.seal(std::iter::once((&group, inline.as_slice())));
+        let inline = [Bytes::from(vec![0; group.as_ref().map_or(0, |g| g.inline_len) as usize])];
+        let (commit, body) = draft.seal(group.iter().map(|g| (g, inline.as_slice())));
         assert!(matches!(self.store.create(&keys::log(slot), &body).await.value, Created::Yes));
         let _applied = self.state.apply(slot, &SlotContent::Commit(commit));
     }
@@ -212,7 +221,12 @@ impl World {
 
     async fn round(&mut self) -> Cleaned {
         let config = Cleaning { slots_per_round: 1_000, parallel: 4 };
-        let (cleaned, result) = round(self.store.as_ref(), &self.env, &self.state, &config, &mut self.progress).await;
+        self.round_with(&config, AT_ONCE).await
+    }
+
+    async fn round_with(&mut self, config: &Cleaning, swaps: FloorSwaps<'_>) -> Cleaned {
+        let (cleaned, result) =
+            round(self.store.as_ref(), &self.env, &self.state, config, swaps, &mut self.progress).await;
         result.expect("nothing fails here");
         cleaned
     }
@@ -252,7 +266,7 @@ async fn old_slots_up_to_the_oldest_kept_snapshot_go() {
     assert_eq!((world.floor().await, world.slots()), (11, (11..=30).collect()));
     assert!(world.deletes_in_order());
     // From every kept snapshot, and from the start, the log still leads to the same state.
-    let loaded = open::load(world.store.as_ref(), &world.env, &mut LogClock::default(), 1).await.expect("opens");
+    let loaded = open::load(world.store.as_ref(), &world.env, &mut LogClock::default(), 1, None).await.expect("opens");
     assert_eq!(loaded.state.hash(), world.state.hash());
     // Nothing more is to be done until a snapshot goes: not even CURRENT is read.
     assert_eq!(world.round().await.floor, None);
@@ -287,13 +301,13 @@ async fn this_host_s_clock_says_nothing_of_a_slot_s_age() {
     let ahead = Arc::new(Still(AtomicI64::new(100 * DAY)));
     let env = Env { clock: ahead, entropy: world.env.entropy.clone() };
     let config = Cleaning::default();
-    let (_, result) = round(world.store.as_ref(), &env, &world.state, &config, &mut world.progress).await;
+    let (_, result) = round(world.store.as_ref(), &env, &world.state, &config, AT_ONCE, &mut world.progress).await;
     result.expect("nothing fails here");
     assert_eq!((world.floor().await, world.slots().len()), (1, 30));
 }
 
 #[tokio::test]
-async fn a_slot_with_live_records_stays_until_they_go() {
+async fn a_slot_with_live_records_stays_until_they_are_gone_for_a_window() {
     let mut world = World::new().await;
     world.create_topic(1).await;
     world.create_topic(2).await;
@@ -306,8 +320,16 @@ async fn a_slot_with_live_records_stays_until_they_go() {
     world.round().await;
     assert_eq!((world.floor().await, world.slots()), (4, (4..=10).collect()));
     world.commit(OpKind::DeleteTopic(DeleteTopic { topic_id: topic_id(2) })).await;
+    // Other nodes may not have applied that yet. One slot is held up for two windows, since only the oldest of many is known.
+    let window = world.state.waits().window_ms;
+    for after in [0, window, 2 * window] {
+        world.tick(T + after).await;
+        world.round().await;
+        assert_eq!((world.floor().await, world.state.anything_expires()), (4, true), "{after} ms later");
+    }
+    world.tick(T + 2 * window + 1).await;
     world.round().await;
-    assert_eq!(world.floor().await, 11);
+    assert_eq!((world.floor().await, world.state.anything_expires()), (11, false));
 }
 
 #[tokio::test]
@@ -328,13 +350,42 @@ async fn slots_go_only_when_the_swap_is_known_to_have_succeeded() {
 }
 
 #[tokio::test]
+async fn a_current_that_changes_while_slots_are_looked_at_does_not_keep_the_floor_down() {
+    let mut world = World::thirty().await;
+    world.advance(DAY);
+    world.store.swap_at_head.store(true, Ordering::Relaxed);
+    let cleaned = world.round().await;
+    assert_eq!((cleaned.floor, world.floor().await, world.slots().len()), (Some(Slot(11)), 11, 20));
+    assert!(world.deletes_in_order());
+}
+
+#[tokio::test]
+async fn the_floor_waits_for_a_snapshot_and_for_a_step_that_is_worth_a_swap() {
+    let mut world = World::thirty().await;
+    let config = Cleaning { slots_per_round: 4, parallel: 2 };
+    world.advance(DAY);
+    let writing = AtomicBool::new(true);
+    let waiting = FloorSwaps { at_least: 1, snapshot_under_way: &writing };
+    world.round_with(&config, waiting).await;
+    assert_eq!((world.floor().await, world.slots().len()), (1, 30), "a snapshot is being written");
+    let steps = FloorSwaps { at_least: 8, ..AT_ONCE };
+    world.round_with(&config, steps).await;
+    assert_eq!(world.floor().await, 9, "what was looked at before counts");
+    world.round_with(&config, steps).await;
+    assert_eq!(world.floor().await, 11, "two slots only, but no more may go");
+    let mut world = World::thirty().await;
+    world.advance(DAY);
+    world.round_with(&config, steps).await;
+    assert_eq!((world.floor().await, world.slots().len()), (1, 30), "four slots are too few");
+}
+
+#[tokio::test]
 async fn a_bounded_number_of_slots_in_a_round() {
     let mut world = World::thirty().await;
     world.advance(DAY);
     let config = Cleaning { slots_per_round: 4, parallel: 2 };
     for expected in [5, 9, 11] {
-        let (_, result) = round(world.store.as_ref(), &world.env, &world.state, &config, &mut world.progress).await;
-        result.expect("nothing fails here");
+        world.round_with(&config, AT_ONCE).await;
         assert_eq!(world.floor().await, expected);
     }
 }
@@ -407,10 +458,14 @@ async fn replay_that_cleaning_overtakes_starts_over() {
     assert_eq!(later.floor().await, 41);
     // What the reader meets from its first slot on is the later bucket; FORMAT and the first CURRENT are the same.
     let reader = Arc::new(Moved { before: world.store.clone(), after: later.store.clone(), moved: false.into() });
-    let loaded = open::load(reader.as_ref(), &world.env, &mut LogClock::default(), 1).await.expect("opens");
-    assert_eq!((loaded.state.slot(), loaded.snapshot), (Slot(60), Slot(60)));
+    let loaded = open::load(reader.as_ref(), &world.env, &mut LogClock::default(), 1, None).await.expect("opens");
+    assert_eq!((loaded.state.slot(), loaded.current.newest_snapshot()), (Slot(60), Slot(60)));
     assert_eq!(loaded.state.hash(), later.state.hash());
     assert_eq!(loaded.evidence.map(|e| e.slot), Some(Slot(61)));
+    // Whoever only looks is told of the CURRENT that the state goes with.
+    let reader = Moved { before: world.store.clone(), after: later.store.clone(), moved: false.into() };
+    let seen = crate::examine::cluster(&reader, &world.env).await.expect("reads");
+    assert_eq!((seen.state.slot(), seen.current.newest_snapshot()), (Slot(60), Slot(60)));
 }
 
 /// One bucket until a slot is read, then another.

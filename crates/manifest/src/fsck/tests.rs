@@ -159,6 +159,16 @@ fn leftovers_are_found_as_a_collector_would() {
 }
 
 #[test]
+fn no_snapshot_object_is_garbage_while_an_index_is_unread() {
+    let mut cluster = Cluster::new();
+    let older = keys::snapshot_part(Slot(1), NODE, 1);
+    cluster.inventory.insert(older.clone(), 10);
+    assert_eq!(cluster.findings(), [format!("orphan    {older}: 10 bytes that nothing needs")]);
+    cluster.parts.clear();
+    assert_eq!(cluster.findings(), Vec::<String>::new(), "the index may name it");
+}
+
+#[test]
 fn truncated_records_leave_no_gap() {
     let mut cluster = Cluster::new();
     let truncate = Truncate { topic_id: TOPIC.0.to_be_bytes().to_vec(), partition: 0, log_start: 3 };

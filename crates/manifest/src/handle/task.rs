@@ -2,10 +2,11 @@
 
 mod duties;
 mod hearing;
+mod take_over;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{self, FutureExt};
@@ -25,6 +26,7 @@ use crate::log::{Action, Answered, Config, Core, Dated, Evidence, GetAnswer, Log
 use crate::open::{self, OpenError};
 use crate::snapshot::{Namer, SnapshotError, Written};
 use crate::state::State;
+use take_over::Watch;
 
 const SAMPLES: usize = 64;
 /// While time must be verified and nothing else is asked of the store, CURRENT is read this often to see its `Date`.
@@ -43,6 +45,7 @@ enum Done {
     Head { slot: Slot, op: u64, total_len: Option<u64> },
     Floor { op: u64, floor: Option<Slot> },
     Snapshot { namer: Namer, slot: Slot, result: Result<Written, SnapshotError> },
+    Looked(Option<take_over::Look>),
     Cleaned { progress: Progress, cleaned: Cleaned, result: Result<(), SnapshotError> },
     Date,
     Reloaded(Box<Result<open::Loaded, OpenError>>),
@@ -81,6 +84,7 @@ pub(super) struct Task {
     namer: Option<Namer>,
     last_snapshot: Slot,
     last_snapshot_at: Option<Duration>,
+    writing_snapshot: Arc<AtomicBool>,
     /// This node wrote the last applied slot.
     last_author: bool,
     /// Since the last round of cleaning began.
@@ -92,9 +96,20 @@ pub(super) struct Task {
     expiring: Option<u64>,
     /// When log time will be so old that a tick may be due.
     tick_at: Option<Duration>,
+    watch: Watch,
+    /// A look is under way.
+    looking: bool,
+    /// Until this node or another has written.
+    taking_over: bool,
     puts: VecDeque<Duration>,
     verifying: bool,
     next_verify: Duration,
+    /// Authors that replay has shown to be wrong.
+    distrusted: BTreeSet<Incarnation>,
+    /// What a commit asserts another state of than this node had, until replay has told who is wrong.
+    diverged: Option<(Slot, Incarnation)>,
+    /// This process's state was not what replay gave, once.
+    was_wrong: bool,
     over: bool,
 }
 
@@ -109,13 +124,15 @@ impl Task {
         clock: LogClock,
         read_ahead: Vec<(Slot, SlotContent)>,
         evidence: Option<Evidence>,
+        disputed: &BTreeMap<Incarnation, Slot>,
         registered: oneshot::Sender<()>,
     ) -> Task {
         let mut core = new_core(store.as_ref(), &env, &config, &shared.state.read(), evidence);
         read_ahead.into_iter().for_each(|(slot, content)| core.add_read_ahead(slot, content));
         let namer = Some(Namer { node: core.incarnation(), next: 0 });
         let last_snapshot = shared.status.lock().last_snapshot;
-        Task {
+        let watch = Watch::new(shared.state.read().waits().take_over_after, env.clock.monotonic());
+        let mut task = Task {
             store,
             env,
             config,
@@ -134,17 +151,26 @@ impl Task {
             namer,
             last_snapshot,
             last_snapshot_at: None,
+            writing_snapshot: Arc::default(),
             last_author: false,
             snapshot_written: false,
             progress: Some(Progress::default()),
             next_round: Duration::ZERO,
             expiring: None,
             tick_at: None,
+            watch,
+            looking: false,
+            taking_over: false,
             puts: VecDeque::new(),
             verifying: false,
             next_verify: Duration::ZERO,
+            distrusted: BTreeSet::new(),
+            diverged: None,
+            was_wrong: false,
             over: false,
-        }
+        };
+        task.accuse(disputed);
+        task
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
@@ -178,7 +204,7 @@ impl Task {
     fn until_wake(&self) -> impl Future<Output = ()> + use<> {
         let wake = self.core.next_wake(&self.shared.state.read());
         let verify = self.verifying.then_some(self.next_verify);
-        let duties = self.duties_wake().into_iter().chain(self.patient_until).min();
+        let duties = self.duties_wake().into_iter().chain(self.watch_wake()).chain(self.patient_until);
         let env = self.env.clone();
         let now = self.now();
         async move {
@@ -245,6 +271,7 @@ impl Task {
             Done::Head { slot, op, total_len } => self.core.on_head(slot, op, total_len, at, &state()),
             Done::Floor { op, floor } => self.core.on_floor(op, floor, at.now, &state()),
             Done::Snapshot { namer, slot, result } => self.on_snapshot(namer, slot, result),
+            Done::Looked(look) => self.on_looked(look),
             Done::Cleaned { progress, cleaned, result } => self.on_cleaned(progress, cleaned, result),
             Done::Date => {}
             Done::Reloaded(result) => self.on_reloaded(*result),
@@ -278,11 +305,12 @@ impl Task {
         let time = self.clock.view(now).unwrap_or(TimeView { now, wall_ms: 0, verified: false });
         self.core.set_following(self.shared.followers.load(Ordering::Relaxed) > 0, now);
         let ticking = self.ticking(time);
-        self.core.want_log_time(!self.fences.is_empty() || ticking);
+        self.core.want_log_time(!self.fences.is_empty() || ticking || self.takes_over());
         self.start_round(now);
         if self.patient_until.is_some_and(|until| until <= now) {
             self.submit_patient(now);
         }
+        self.look_around(now);
         let entropy = self.env.entropy.clone();
         let actions = {
             let mut state = self.shared.state.write();
@@ -347,6 +375,7 @@ impl Task {
             }
             Action::Diverged { slot, author } => {
                 tracing::error!(%slot, %author, "a commit asserts another state than this node has; replaying from a snapshot");
+                self.diverged = Some((slot, author));
                 self.reload(Duration::ZERO);
             }
             Action::Halt(why) => self.halt(why),
@@ -367,6 +396,7 @@ impl Task {
         }
         self.listener.applied(changed, slot);
         self.last_author = own;
+        self.taking_over = false;
         self.snapshot_duty(slot, own);
     }
 
@@ -414,20 +444,27 @@ impl Task {
         self.verifying = false;
         self.shared.hearing.lock().begin_again();
         self.core = new_core(self.store.as_ref(), &self.env, &self.config, &self.shared.state.read(), evidence);
+        self.distrusted.iter().for_each(|author| self.core.distrust(*author));
         self.namer = Some(Namer { node: self.core.incarnation(), next: 0 });
         self.progress = Some(Progress::default());
         (self.expiring, self.last_author) = (None, false);
+        (self.looking, self.taking_over) = (false, false);
+        self.writing_snapshot.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut self.barriers);
         for (_, done) in waiting {
             self.barriers.insert(self.core.barrier(), done);
         }
     }
 
+    /// Until the state has been replayed this node does nothing for the cluster: the one it has may be wrong.
     fn reload(&mut self, pause: Duration) {
+        self.running.clear();
+        (self.verifying, self.last_author) = (false, false);
         let (store, env, time_scale) = (self.store.clone(), self.env.clone(), self.config.time_scale);
+        let watched = Some(self.shared.state.read().slot());
         self.running.push(Box::pin(async move {
             env.clock.sleep(pause).await;
-            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), time_scale).await;
+            let loaded = open::load(store.as_ref(), &env, &mut LogClock::default(), time_scale, watched).await;
             (Done::Reloaded(Box::new(loaded)), None)
         }));
     }
@@ -441,14 +478,19 @@ impl Task {
                 });
             }
             Ok(loaded) => {
+                if let Err(why) = self.compare(loaded.hash_at) {
+                    return self.halt(why);
+                }
                 let before = std::mem::replace(&mut *self.shared.state.write(), loaded.state);
                 self.jumped(&before);
-                self.last_snapshot = self.last_snapshot.max(loaded.snapshot);
+                self.last_snapshot = self.last_snapshot.max(loaded.current.newest_snapshot());
                 let old = self.core.incarnation();
                 self.begin_again(loaded.evidence);
                 // What the old incarnation still has on its way must not apply behind what the new one sends.
                 let down = NodeDown { incarnation: old.0 };
                 self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
+                self.distrusted.insert(old);
+                self.accuse(&loaded.disputed);
                 loaded.read_ahead.into_iter().for_each(|(slot, content)| self.core.add_read_ahead(slot, content));
             }
             Err(error) if error.is_transient() => {
@@ -459,8 +501,49 @@ impl Task {
         }
     }
 
+    /// Whether this node was wrong itself; `replayed` is what replay gives at the slot up to which it had applied. Once it takes
+    /// the replayed state. What disagrees with its own replay a second time must not serve on (4.6).
+    fn compare(&mut self, replayed: Option<u64>) -> Result<(), String> {
+        let (applied, hash) = {
+            let state = self.shared.state.read();
+            (state.slot(), state.hash())
+        };
+        let diverged = self.diverged.take();
+        if replayed.is_none_or(|replayed| replayed == hash) {
+            return Ok(());
+        }
+        let from = diverged.map(|(slot, author)| format!(" (slot {slot}, asserted by {author})")).unwrap_or_default();
+        let why = format!("the state of this node at slot {applied} was not what replay of the log gives{from}");
+        if std::mem::replace(&mut self.was_wrong, true) {
+            return Err(format!("{why}, for the second time: look at this machine's memory, and compare builds"));
+        }
+        self.alarm(why);
+        Ok(())
+    }
+
+    /// Authors that assert what the log does not give. This node goes on; they are signed off, as any node may sign off any, and
+    /// find out by themselves from what others assert.
+    fn accuse(&mut self, disputed: &BTreeMap<Incarnation, Slot>) {
+        for (author, slot) in disputed {
+            self.core.distrust(*author);
+            let new = self.distrusted.insert(*author);
+            let live = self.shared.state.read().node(*author).is_some_and(|n| n.down_at.is_none());
+            if new && live {
+                self.alarm(format!("{author} asserts another state at slot {slot} than replay of the log gives"));
+                let down = NodeDown { incarnation: author.0 };
+                self.core.submit(vec![OpKind::NodeDown(down).into()], Vec::new(), self.env.clock.monotonic());
+            }
+        }
+    }
+
+    fn alarm(&self, alarm: String) {
+        tracing::error!("{alarm}");
+        self.shared.status.lock().alarm = Some(alarm);
+    }
+
     fn halt(&mut self, why: String) {
         tracing::error!(%why, "this node stops serving");
+        self.last_author = false;
         self.shared.status.lock().halted = Some(why.clone());
         let patient = std::mem::take(&mut self.patient).into_iter().map(|p| p.reply);
         for reply in std::mem::take(&mut self.replies).into_values().chain(patient) {
@@ -470,7 +553,7 @@ impl Task {
     }
 
     fn answer_fences(&mut self, time: TimeView) {
-        if self.fences.is_empty() || self.core.registered().is_none() {
+        if self.fences.is_empty() || self.core.registered().is_none() || self.core.is_stopped() {
             return;
         }
         if let Some(fence) = Core::fresh_fence(&self.shared.state.read(), time) {
@@ -516,6 +599,7 @@ impl Task {
         status.applied = applied;
         status.log_time = log_time;
         status.last_author = self.last_author;
+        status.in_doubt = self.core.is_stopped() || self.over;
         status.oldest_pending = self.core.oldest_pending(now);
         status.counters = self.core.counters();
         status.host_clock_ahead_ms = self.clock.host_disagrees();

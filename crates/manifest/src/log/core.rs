@@ -6,7 +6,7 @@
 
 mod answers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,7 +84,7 @@ pub enum Action {
         slot: Slot,
         floor: Slot,
     },
-    /// A state hash differs: replay from a snapshot, and stop if that does not help.
+    /// This author asserts another state than this node has: replay tells who is wrong.
     Diverged {
         slot: Slot,
         author: Incarnation,
@@ -186,6 +186,8 @@ pub struct Core {
     idle_since: Duration,
     wanted_log_time: bool,
     hashes: VecDeque<(Slot, u64)>,
+    /// Authors that replay has shown to be wrong: what they assert is worth nothing.
+    distrusted: BTreeSet<Incarnation>,
     counters: Counters,
     actions: Vec<Action>,
     stopped: bool,
@@ -226,6 +228,7 @@ impl Core {
             idle_since: now,
             wanted_log_time: false,
             hashes: VecDeque::from([(state.slot(), state.hash())]),
+            distrusted: BTreeSet::new(),
             counters: Counters::default(),
             actions: Vec::new(),
             stopped: false,
@@ -306,6 +309,16 @@ impl Core {
     /// While set, log time is brought within a minute of the store's clock (for whoever wants to name a segment).
     pub fn want_log_time(&mut self, wanted: bool) {
         self.wanted_log_time = wanted;
+    }
+
+    /// What this author asserts is not looked at any more.
+    pub fn distrust(&mut self, author: Incarnation) {
+        self.distrusted.insert(author);
+    }
+
+    /// Nothing is applied or sent any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Slots beyond the applied prefix that start-up has read.
@@ -399,7 +412,7 @@ impl Core {
         self.remember_hash(state);
         match content {
             SlotContent::Commit(commit) => {
-                if let Some(assert) = commit.assert.filter(|a| self.contradicts(a)) {
+                if let Some(assert) = commit.assert.filter(|a| self.contradicts(a, commit.writer)) {
                     self.stopped = true;
                     self.actions.push(Action::Diverged { slot: Slot(assert.slot), author: commit.writer });
                     return;
@@ -407,7 +420,7 @@ impl Core {
                 self.actions.push(Action::Applied { slot, changed: applied.changed, body, own });
                 for (group, outcome) in commit.groups.iter().zip(applied.outcomes) {
                     if group.incarnation == self.me.0 {
-                        self.resolve(slot, commit.payload_start + group.inline_start, group, outcome);
+                        self.resolve(slot, commit.payload_start.saturating_add(group.inline_start), group, outcome);
                     }
                 }
             }
@@ -466,8 +479,9 @@ impl Core {
         self.hashes.push_back((state.slot(), state.hash()));
     }
 
-    fn contradicts(&self, assert: &StateAssertion) -> bool {
-        self.hashes.iter().any(|(slot, hash)| slot.0 == assert.slot && *hash != assert.hash)
+    fn contradicts(&self, assert: &StateAssertion, author: Incarnation) -> bool {
+        let differs = self.hashes.iter().any(|(slot, hash)| slot.0 == assert.slot && *hash != assert.hash);
+        differs && !self.distrusted.contains(&author)
     }
 
     fn send_again(&mut self, now: Duration) {

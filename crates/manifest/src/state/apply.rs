@@ -1,6 +1,7 @@
 //! Applying commits: every decision of the manifest is made here, deterministically.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lakebed_record::ops::{
@@ -44,8 +45,8 @@ pub(super) struct At<'a> {
     pub(super) now: LogTime,
     /// The writer's wall clock.
     wall_ms: i64,
-    /// Where the group's inline bytes start in the commit object, and how many there are.
-    inline_start: u64,
+    /// Where the group's inline bytes lie in the commit object; `None` if it names more than there are.
+    inline: Option<Range<u64>>,
     group: &'a Group,
 }
 
@@ -84,10 +85,36 @@ impl State {
 
     /// The first commit ever sets log time; later ones advance it, by more than [`MAX_STEP_MS`] only as a verified tick.
     fn step_log_time(&mut self, commit: &Commit) {
-        let step = commit.wall_ms - self.log_time.0;
+        let step = commit.wall_ms.saturating_sub(self.log_time.0);
         let tick = commit.groups.is_empty() && commit.verified_time;
         if step > 0 && (step <= MAX_STEP_MS || tick || self.log_time.0 == 0) {
-            self.log_time = LogTime(commit.wall_ms);
+            let before = std::mem::replace(&mut self.log_time, LogTime(commit.wall_ms));
+            if step > self.waits.producer_expiry_ms.min(self.waits.node_silence_ms) / 2 && before.0 > 0 {
+                self.redate(before);
+            }
+        }
+    }
+
+    /// Log time stood still for long: what it dates `before` may just as well be as young as this step, and counts from here. Else
+    /// a producer whose batch was the first one after days of idleness would be forgotten with the tick that follows, and its
+    /// next try be stored a second time.
+    fn redate(&mut self, before: LogTime) {
+        let now = self.log_time;
+        let nodes: Vec<Incarnation> = self.nodes().filter(|(_, n)| n.last_seen == before).map(|(i, _)| i).collect();
+        nodes.into_iter().for_each(|i| self.update_node(i, |node| node.last_seen = now));
+        if self.producer_count() == 0 {
+            return;
+        }
+        let dated = |p: &PartitionState| p.producers.values().any(|p| p.last_append == before);
+        let partitions: Vec<TopicPartition> = self.partitions().filter(|(_, p)| dated(p)).map(|(tp, _)| tp).collect();
+        for tp in partitions {
+            self.with_partition(tp, |p, sum| {
+                for (id, producer) in p.producers.iter_mut().filter(|(_, p)| p.last_append == before) {
+                    *sum = sum.wrapping_sub(hash::producer(tp, *id, producer));
+                    producer.last_append = now;
+                    *sum = sum.wrapping_add(hash::producer(tp, *id, producer));
+                }
+            });
         }
     }
 
@@ -105,27 +132,30 @@ impl State {
             return GroupOutcome::Gap;
         }
         if last == 0 {
-            return self.register(incarnation, group);
+            return self.register(commit, incarnation, group);
         }
         let now = self.log_time;
         self.update_node(incarnation, |node| {
             node.last_group = group.number;
             node.last_seen = now;
         });
-        let wall_ms = commit.wall_ms;
-        let at = At { slot: commit.slot, now, wall_ms, inline_start: commit.payload_start + group.inline_start, group };
+        let (inline, wall_ms) = (inline_range(commit, group), commit.wall_ms);
+        let at = At { slot: commit.slot, now, wall_ms, inline, group };
         GroupOutcome::Applied(group.ops.iter().map(|op| self.apply_op(&at, op, changed)).collect())
     }
 
     /// Group 1 registers its incarnation, or nothing ever applies from it.
-    fn register(&mut self, incarnation: Incarnation, group: &Group) -> GroupOutcome {
+    fn register(&mut self, commit: &Commit, incarnation: Incarnation, group: &Group) -> GroupOutcome {
         let [Op { kind: Some(OpKind::NodeUp(up)) }] = group.ops.as_slice() else { return GroupOutcome::Fenced };
         if !self.in_window(LogTime(up.fence), self.log_time) {
             return GroupOutcome::Fenced;
         }
         let broker_id = self.smallest_free_broker_id();
         let NodeUp { kafka_address, rack, .. } = up.clone();
-        let node = NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen: self.log_time, down_at: None };
+        // The first commit sets log time: a node that was last seen before any time would count as silent at once.
+        let first = self.log_time.0 == 0;
+        let last_seen = if first { LogTime(commit.wall_ms.max(0)) } else { self.log_time };
+        let node = NodeState { broker_id, kafka_address, rack, last_group: 1, last_seen, down_at: None };
         self.insert_node(incarnation, node);
         GroupOutcome::Applied(vec![OpOutcome::NodeUp { broker_id }])
     }
@@ -222,7 +252,7 @@ impl State {
     fn drop_tombstones(&mut self, now: LogTime, op: &DropTombstones) -> OpOutcome {
         for incarnation in op.incarnations.iter().map(|i| Incarnation(*i)) {
             let down_at = self.node(incarnation).and_then(|n| n.down_at);
-            if down_at.is_some_and(|at| now.0 > at.0 + self.waits.window_ms) {
+            if down_at.is_some_and(|at| now.0 > at.0.saturating_add(self.waits.window_ms)) {
                 self.remove_node(incarnation);
             }
         }
@@ -240,25 +270,21 @@ impl State {
     }
 
     fn expire_producers(&mut self, now: LogTime, op: &ExpireProducers) -> OpOutcome {
-        let expiry = self.waits.producer_expiry_ms;
-        let idle = |p: &ProducerState| now.0 > p.last_append.0 + expiry;
-        for index in 0..self.buckets.len() {
-            for id in &op.producer_ids {
-                let partitions: Vec<TopicPartition> = self.buckets[index]
-                    .partitions
-                    .iter()
-                    .filter(|(_, p)| p.producers.get(id).is_some_and(idle))
-                    .map(|(tp, _)| *tp)
-                    .collect();
-                for tp in partitions {
-                    self.producers_expired_below = self.producers_expired_below.max(*id + 1);
-                    self.producer_states -= 1;
-                    self.with_partition(tp, |p, sum| {
-                        if let Some(gone) = p.producers.remove(id) {
-                            *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
-                        }
-                    });
+        for named in &op.partitions {
+            let Some(topic) = TopicId::from_bytes(&named.topic_id) else { continue };
+            let tp = TopicPartition::new(topic, named.partition);
+            for id in &named.producer_ids {
+                let state = self.partition(tp).and_then(|p| p.producers.get(id));
+                if !state.is_some_and(|p| self.is_idle(p, now)) {
+                    continue;
                 }
+                self.producers_expired_below = self.producers_expired_below.max(*id + 1);
+                self.producer_states -= 1;
+                self.with_partition(tp, |p, sum| {
+                    if let Some(gone) = p.producers.remove(id) {
+                        *sum = sum.wrapping_sub(hash::producer(tp, *id, &gone));
+                    }
+                });
             }
         }
         OpOutcome::Done
@@ -267,7 +293,8 @@ impl State {
     fn append(&mut self, at: &At<'_>, op: &Append, changed: &mut Vec<TopicPartition>) -> OpOutcome {
         let (object, from, to) = match &op.place {
             Some(Place::Inline(_)) => {
-                (DataObject::Inline(at.slot), at.inline_start, at.inline_start + at.group.inline_len)
+                let Some(range) = &at.inline else { return OpOutcome::Refused };
+                (DataObject::Inline(at.slot), range.start, range.end)
             }
             Some(Place::Segment(s)) if s.node == at.group.incarnation => {
                 let name = SegmentName::from(s);
@@ -315,15 +342,19 @@ impl State {
         });
         self.producer_states += new_producers;
         self.add_references(run.object, new_entries as u32);
+        let appended =
+            outcomes.iter().flatten().zip(batches).filter(|(o, _)| matches!(o, BatchOutcome::Appended { .. }));
+        self.appended += appended.map(|(_, batch)| u64::from(batch.len)).sum::<u64>();
         outcomes.unwrap_or_else(|| vec![BatchOutcome::UnknownPartition; batches.len()])
     }
 }
 
 impl State {
     /// `fence ≤ log time ≤ fence + window`: both ends belong to it, so that what was named at this very log time is admitted
-    /// and a collector, which waits until log time is strictly past the window, never meets what still is.
+    /// and a collector, which waits until log time is strictly past the window, never meets what still is. Log time is never
+    /// negative, and such a fence would not read back from an object's name.
     pub(super) fn in_window(&self, fence: LogTime, now: LogTime) -> bool {
-        fence.0 <= now.0 && now.0 - fence.0 <= self.waits.window_ms
+        (0..=now.0).contains(&fence.0) && now.0.saturating_sub(fence.0) <= self.waits.window_ms
     }
 }
 
@@ -341,11 +372,17 @@ impl State {
         let index = hash::bucket_of_partition(tp);
         self.buckets[index].partitions.get(&tp)?;
         let Bucket { partitions, hash, .. } = self.bucket(index);
-        partitions.get_mut(&tp).map(|p| change(Arc::make_mut(p), hash))
+        let partition = Arc::make_mut(partitions.get_mut(&tp)?);
+        let before = partition.entries.len();
+        let result = change(partition, hash);
+        let after = partition.entries.len();
+        self.entries = self.entries + after - before;
+        Some(result)
     }
 
     pub(super) fn insert_partition(&mut self, tp: TopicPartition, partition: PartitionState) {
         self.partitions += 1;
+        self.entries += partition.entries.len();
         self.producer_states += partition.producers.len();
         References::of(&partition).iter().for_each(|(object, count)| self.add_references(object, count));
         let bucket = self.bucket(hash::bucket_of_partition(tp));
@@ -358,6 +395,7 @@ impl State {
         if let Some(gone) = bucket.partitions.remove(&tp) {
             bucket.hash = bucket.hash.wrapping_sub(partition_hash(tp, &gone));
             self.partitions -= 1;
+            self.entries -= gone.entries.len();
             self.producer_states -= gone.producers.len();
             self.drop_references(now, &References::of(&gone));
         }
@@ -405,6 +443,11 @@ impl State {
             *hash = hash.wrapping_add(node_hash(incarnation, node));
         }
     }
+}
+
+fn inline_range(commit: &Commit, group: &Group) -> Option<Range<u64>> {
+    let end = group.inline_start.checked_add(group.inline_len).filter(|end| *end <= commit.payload_len)?;
+    Some(commit.payload_start.checked_add(group.inline_start)?..commit.payload_start.checked_add(end)?)
 }
 
 fn well_formed(p: &PartitionAppend, space: u64) -> bool {

@@ -5,6 +5,7 @@
 use lakebed_record::{DataObject, GroupKey, LogTime, SegmentName, TopicPartition};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::freed::Freed;
 use super::groups::{CommittedOffset, ConsumerGroup};
 use super::partition::{Entry, Page, ProducerState};
 
@@ -23,6 +24,7 @@ pub enum Element {
     Offset = 10,
     Configs = 11,
     Claims = 12,
+    Freed = 13,
 }
 
 /// A fixed buffer of numbers to hash.
@@ -168,6 +170,13 @@ pub fn offset(name: u64, tp: TopicPartition, o: &CommittedOffset) -> u64 {
 /// The last claim's epoch, once there was one.
 pub fn claims(last_epoch: u64) -> u64 {
     if last_epoch == 0 { 0 } else { Numbers::new().push(last_epoch).hash(Element::Claims) }
+}
+
+/// 0 where nothing has become free yet.
+pub fn freed(freed: &Freed) -> u64 {
+    let numbers = |numbers: Numbers, span: &super::freed::Span| numbers.signed(span.since.0).push(span.lowest.0);
+    let spans = || freed.0.iter().flatten();
+    spans().next().map_or(0, |_| spans().fold(Numbers::new(), numbers).hash(Element::Freed))
 }
 
 pub fn globals(numbers: [u64; 5]) -> u64 {

@@ -5,9 +5,15 @@
 
 mod alter;
 mod apply;
+<<<<<<< HEAD
 mod configs;
 mod expiry;
 mod groups;
+=======
+mod entries;
+mod expiry;
+mod freed;
+>>>>>>> main
 mod hash;
 mod moves;
 mod objects;
@@ -25,6 +31,7 @@ use lakebed_record::{
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
+<<<<<<< HEAD
 pub use configs::{
     ConfigResource, MAX_CONFIG_BYTES, MAX_CONFIG_NAME, MAX_CONFIG_VALUE, MAX_CONFIGS, MAX_CONFIGS_BYTES, with_changes,
 };
@@ -32,14 +39,24 @@ pub use groups::{
     CommittedOffset, ConsumerGroup, MAX_GROUP_BYTES, MAX_GROUP_METADATA, MAX_OFFSET_METADATA, Offsets, Totals,
 };
 pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
+=======
+pub use entries::Entries;
+use freed::Freed;
+pub use partition::{AppendedBatch, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
+>>>>>>> main
 pub use parts::{PartError, decode_globals, encode_globals};
 
 use crate::waits::Waits;
 
 pub const BUCKETS: usize = 256;
 
+<<<<<<< HEAD
 /// Names and values, sorted by name.
 pub type Configs = Vec<(String, String)>;
+=======
+/// Less silence than this (ms of log time) ends no duty, however small the waiting times are.
+const DUTY_MS: i64 = 10_000;
+>>>>>>> main
 
 /// A registered incarnation, or the tombstone of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +106,12 @@ pub struct State {
     next_producer_id: i64,
     /// Producer states of ids below this may have been expired.
     producers_expired_below: i64,
+<<<<<<< HEAD
     /// Epoch of the last claim of any consumer group.
     last_claim_epoch: u64,
+=======
+    freed: Freed,
+>>>>>>> main
     buckets: Vec<Arc<Bucket>>,
     /// The bucket's for its whole life, so no part of the hash.
     waits: Waits,
@@ -99,11 +120,17 @@ pub struct State {
     /// (partition, producer) pairs.
     producer_states: usize,
     partitions: usize,
+<<<<<<< HEAD
     group_totals: Totals,
     /// How often a topic was created, deleted or altered since this state was made.
     topic_changes: u64,
     /// What the configs in the buckets take, in bytes.
     config_bytes: usize,
+=======
+    entries: usize,
+    /// Bytes of the batches that were appended since this state was read or made.
+    appended: u64,
+>>>>>>> main
 }
 
 impl Default for State {
@@ -126,15 +153,24 @@ impl State {
             feature_level: 1,
             next_producer_id: 1,
             producers_expired_below: 0,
+<<<<<<< HEAD
             last_claim_epoch: 0,
+=======
+            freed: Freed::default(),
+>>>>>>> main
             buckets: vec![Arc::default(); BUCKETS],
             waits,
             names: Arc::default(),
             producer_states: 0,
             partitions: 0,
+<<<<<<< HEAD
             group_totals: Totals::default(),
             config_bytes: 0,
             topic_changes: 0,
+=======
+            entries: 0,
+            appended: 0,
+>>>>>>> main
         }
     }
 
@@ -200,9 +236,23 @@ impl State {
         self.partitions
     }
 
-    /// Index entries of all partitions: what grows until they are merged.
+    /// Index entries of all partitions that are in no page: what grows until they are merged.
     pub fn entry_count(&self) -> usize {
-        self.buckets.iter().flat_map(|b| b.partitions.values()).map(|p| p.entry_count()).sum()
+        self.entries
+    }
+
+    /// Bytes of all batches appended since this state was read or made: for rates, by nobody to be relied on.
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended
+    }
+
+    /// The node that merges and collects for all: of those that have committed a group in the last minute of log time (a
+    /// tenth of the window), the one with the smallest broker id. Every node finds the same one in the same state, and it stays as
+    /// long as that node lives and commits. `None`: nobody has committed for so long.
+    pub fn duty_node(&self) -> Option<Incarnation> {
+        let since = self.log_time.0 - (self.waits.window_ms / 10).max(DUTY_MS);
+        let busy = self.nodes().filter(|(_, n)| n.down_at.is_none() && n.last_seen.0 >= since);
+        busy.min_by_key(|(incarnation, n)| (n.broker_id, *incarnation)).map(|(incarnation, _)| incarnation)
     }
 
     pub fn node(&self, incarnation: Incarnation) -> Option<&NodeState> {
@@ -223,8 +273,18 @@ impl State {
             self.next_producer_id as u64,
             self.producers_expired_below as u64,
         ]);
+<<<<<<< HEAD
         let globals = globals.wrapping_add(hash::claims(self.last_claim_epoch));
+=======
+        let globals = globals.wrapping_add(hash::freed(&self.freed));
+>>>>>>> main
         self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
+    }
+
+    /// As a bit that flipped in memory would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self) {
+        self.next_producer_id ^= 1 << 40;
     }
 
     /// Additive hash of one bucket's elements.

@@ -2,7 +2,7 @@
 //!
 //! References are counted (derived, not persisted): entries and index pages name segments and slots. A segment or page that
 //! loses its last reference goes on the pending-delete list (persisted), since readers of an older state may still want it;
-//! it leaves by an `objects deleted` op. An inline slot just becomes free for the log floor.
+//! it leaves by an `objects deleted` op. An inline slot becomes free for the log floor as much later.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,17 @@ use super::partition::PartitionState;
 use super::{State, hash};
 
 impl State {
-    /// The oldest slot with live inline records: the log floor stays at or below it.
+    /// The oldest slot with inline records that are live, or were until a short while ago: the log floor stays at or below it.
+    pub fn first_wanted_slot(&self) -> Option<Slot> {
+        self.first_inline_slot().into_iter().chain(self.first_freed_slot()).min()
+    }
+
+    /// The oldest slot whose last inline records left a short while ago.
+    pub(super) fn first_freed_slot(&self) -> Option<Slot> {
+        self.freed.lowest(self.log_time, self.waits.window_ms)
+    }
+
+    /// The oldest slot with live inline records.
     pub fn first_inline_slot(&self) -> Option<Slot> {
         let firsts = self.buckets.iter().filter_map(|b| b.references.first_key_value());
         firsts.filter_map(|(object, _)| if let DataObject::Inline(slot) = object { Some(*slot) } else { None }).min()
@@ -81,8 +91,9 @@ impl State {
             *left = left.checked_sub(*count).expect("no more is dropped than was counted");
             if *left == 0 {
                 bucket.references.remove(object);
-                if let DataObject::Segment(name) = object {
-                    self.insert_pending(*name, now);
+                match object {
+                    DataObject::Segment(name) => self.insert_pending(*name, now),
+                    DataObject::Inline(slot) => self.freed.add(*slot, now, self.waits.window_ms),
                 }
             }
         }

@@ -1,11 +1,12 @@
 //! One partition: its offsets, where its record batches lie, and what is known of its idempotent producers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lakebed_record::entries::{IndexPage, Place};
 use lakebed_record::ops::{BatchOutcome, ProducerMeta};
 use lakebed_record::{DataObject, LogTime, SegmentName};
+
+use super::entries::Entries;
 
 /// Whole batches that lie behind each other in one object and whose offsets run on without a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,77 +42,6 @@ impl Entry {
 
 /// An entry grows to this size (or is one batch), so that finding an offset in it reads little.
 pub const MAX_ENTRY_LEN: u64 = 1 << 20;
-
-const CHUNK: usize = 256;
-
-/// Entries in offset order, in shared chunks, so that a copy-on-write clone copies pointers.
-#[derive(Clone, Debug, Default)]
-pub struct Entries {
-    sealed: Vec<Chunk>,
-    tail: Vec<Entry>,
-}
-
-#[derive(Clone, Debug)]
-struct Chunk {
-    entries: Arc<[Entry]>,
-    max_timestamp: i64,
-}
-
-impl Entries {
-    pub fn push(&mut self, entry: Entry) {
-        self.tail.push(entry);
-        if self.tail.len() == CHUNK {
-            let max_timestamp = self.tail.iter().map(|e| e.max_timestamp).max().unwrap_or(i64::MIN);
-            self.sealed.push(Chunk { entries: std::mem::take(&mut self.tail).into(), max_timestamp });
-        }
-    }
-
-    /// Puts `with` in place of `count` entries, the first of which starts at `base_offset`.
-    pub fn splice(&mut self, base_offset: i64, count: usize, with: &[Entry]) {
-        let first = self.sealed.partition_point(|c| c.entries.last().is_none_or(|e| e.end_offset() <= base_offset));
-        let behind: Vec<Entry> = self.chunks_from(first).copied().collect();
-        let at = behind.partition_point(|e| e.base_offset < base_offset);
-        self.sealed.truncate(first);
-        self.tail.clear();
-        behind[..at].iter().chain(with).chain(&behind[at + count..]).for_each(|e| self.push(*e));
-    }
-
-    /// Drops entries that end at or below `offset`.
-    pub fn drop_below(&mut self, offset: i64) {
-        let kept: Vec<Entry> = self.entries_from(offset).copied().collect();
-        *self = Entries::default();
-        kept.into_iter().for_each(|e| self.push(e));
-    }
-
-    pub fn len(&self) -> usize {
-        self.sealed.len() * CHUNK + self.tail.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The entries of sealed chunks from `first` on, and the tail.
-    fn chunks_from(&self, first: usize) -> impl Iterator<Item = &Entry> {
-        self.sealed[first..].iter().flat_map(|c| c.entries.iter()).chain(&self.tail)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks_from(0)
-    }
-
-    /// The first entry with a record at or past `timestamp` (ms).
-    pub fn at_time(&self, timestamp: i64) -> Option<&Entry> {
-        let first = self.sealed.iter().position(|c| c.max_timestamp >= timestamp).unwrap_or(self.sealed.len());
-        self.chunks_from(first).find(|e| e.max_timestamp >= timestamp)
-    }
-
-    /// Entries that end past `offset`, the one that holds it first.
-    pub fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
-        let first = self.sealed.partition_point(|c| c.entries.last().is_none_or(|e| e.end_offset() <= offset));
-        self.chunks_from(first).skip_while(move |e| e.end_offset() <= offset)
-    }
-}
 
 /// Old entries of a partition that stand in an object of their own: what the state keeps of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

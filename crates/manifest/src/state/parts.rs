@@ -9,9 +9,15 @@ use lakebed_record::{
 };
 use prost::Message;
 
+<<<<<<< HEAD
 use super::configs::ConfigPart;
 use super::groups::GroupPart;
 use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
+=======
+use super::entries::Entries;
+use super::freed::Span;
+use super::partition::{AppendedBatch, Entry, Page, PartitionState, ProducerState, REMEMBERED_BATCHES};
+>>>>>>> main
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
 
@@ -159,9 +165,23 @@ struct Globals {
     /// What waiting times are divided by; 0 means 1.
     #[prost(uint32, tag = "6")]
     time_scale: u32,
+<<<<<<< HEAD
     /// Epoch of the last claim of a consumer group.
     #[prost(uint64, tag = "7")]
     last_claim_epoch: u64,
+=======
+    /// Spans of log time in which inline slots became free, the newest first.
+    #[prost(message, repeated, tag = "7")]
+    freed: Vec<FreedPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FreedPart {
+    #[prost(int64, tag = "1")]
+    since: i64,
+    #[prost(uint64, tag = "2")]
+    lowest: u64,
+>>>>>>> main
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,6 +198,7 @@ pub(super) fn topic_bytes(topic: &Topic) -> Vec<u8> {
 
 /// The state's globals, for the snapshot's index.
 pub fn encode_globals(state: &State) -> Vec<u8> {
+    let freed = state.freed.0.iter().flatten();
     let globals = Globals {
         slot: state.slot.0,
         log_time: state.log_time.0,
@@ -185,21 +206,37 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
         next_producer_id: state.next_producer_id,
         producers_expired_below: state.producers_expired_below,
         time_scale: Some(state.waits.scale()).filter(|scale| *scale != 1).unwrap_or_default(),
+<<<<<<< HEAD
         last_claim_epoch: state.last_claim_epoch,
+=======
+        freed: freed.map(|span| FreedPart { since: span.since.0, lowest: span.lowest.0 }).collect(),
+>>>>>>> main
     };
     globals.encode_to_vec()
 }
 
+/// Slots end long before numbers do: what a damaged object says past this is refused, so that nothing overflows later.
+const MAX_SLOT: u64 = u64::MAX / 2;
+
 /// A state with these globals and empty buckets.
 pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
     let g = Globals::decode(bytes).map_err(|e| PartError(e.to_string()))?;
+    if g.slot > MAX_SLOT || g.log_time < 0 || g.next_producer_id < 0 {
+        return Err(PartError("the globals are malformed".into()));
+    }
     let mut state = State::with_waits(Waits::scaled(g.time_scale.max(1)));
     state.slot = Slot(g.slot);
     state.log_time = LogTime(g.log_time);
     state.feature_level = g.feature_level as u16;
     state.next_producer_id = g.next_producer_id;
     state.producers_expired_below = g.producers_expired_below;
+<<<<<<< HEAD
     state.last_claim_epoch = g.last_claim_epoch;
+=======
+    for (to, span) in state.freed.0.iter_mut().zip(g.freed) {
+        *to = Some(Span { since: LogTime(span.since), lowest: Slot(span.lowest) });
+    }
+>>>>>>> main
     Ok(state)
 }
 
@@ -335,7 +372,9 @@ fn page_part(page: &Page) -> PagePart {
 
 fn read_page(p: &PagePart) -> Option<Page> {
     let names = p.objects.iter().map(|o| read_name(Some(o)));
-    let objects = names.zip(&p.counts).map(|(name, count)| Some((name?, *count))).collect::<Option<_>>()?;
+    let objects: Vec<_> = names.zip(&p.counts).map(|(name, count)| Some((name?, *count))).collect::<Option<_>>()?;
+    let counted = objects.len() == p.objects.len() && objects.iter().all(|(_, count)| *count > 0);
+    (counted && p.entries > 0 && p.base_offset >= 0 && p.base_offset < p.end_offset).then_some(())?;
     Some(Page {
         name: read_name(p.name.as_ref())?,
         len: p.len,
@@ -349,10 +388,15 @@ fn read_page(p: &PagePart) -> Option<Page> {
 }
 
 fn read_name(object: Option<&ObjectRef>) -> Option<SegmentName> {
-    match DataObject::from(object?) {
+    match read_object(object?)? {
         DataObject::Segment(name) => Some(name),
         DataObject::Inline(_) => None,
     }
+}
+
+/// A slot has fence -1; no segment's is negative.
+fn read_object(object: &ObjectRef) -> Option<DataObject> {
+    (object.fence >= -1).then(|| object.into())
 }
 
 fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionState)> {
@@ -365,15 +409,16 @@ fn read_partition(part: &PartitionPart) -> Option<(TopicPartition, PartitionStat
         let entry = Entry {
             base_offset: end.checked_add(*gap)?,
             offsets: *part.offsets.get(i)?,
-            object: part.objects.get(*part.object.get(i)? as usize)?.into(),
+            object: read_object(part.objects.get(*part.object.get(i)? as usize)?)?,
             start: *part.start.get(i)?,
             len: *part.len.get(i)?,
             max_timestamp: time,
         };
+        entry.start.checked_add(entry.len).filter(|_| entry.len > 0 && entry.offsets > 0 && entry.base_offset >= 0)?;
         end = entry.base_offset.checked_add_unsigned(entry.offsets)?;
         entries.push(entry);
     }
-    let producers = part.producers.iter().map(read_producer).collect();
+    let producers = part.producers.iter().map(read_producer).collect::<Option<_>>()?;
     let (log_start, next_offset) = (part.log_start, part.next_offset);
     Some((tp, PartitionState { log_start, next_offset, pages, entries, producers }))
 }
@@ -388,11 +433,18 @@ fn producer_part(id: i64, state: &ProducerState) -> ProducerPart {
     }
 }
 
-fn read_producer(p: &ProducerPart) -> (i64, ProducerState) {
+fn read_producer(p: &ProducerPart) -> Option<(i64, ProducerState)> {
+    if p.batches.len() > 3 * REMEMBERED_BATCHES {
+        return None;
+    }
     let batches = p.batches.chunks_exact(3).map(|b| AppendedBatch {
         first_sequence: b[0] as i32,
         last_sequence: b[1] as i32,
         base_offset: b[2],
     });
-    (p.id, ProducerState { epoch: p.epoch as i16, last_append: LogTime(p.last_append), batches: batches.collect() })
+    let (epoch, last_append) = (p.epoch as i16, LogTime(p.last_append));
+    Some((p.id, ProducerState { epoch, last_append, batches: batches.collect() }))
 }
+
+#[cfg(test)]
+mod tests;

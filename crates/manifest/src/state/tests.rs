@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use lakebed_record::ops::{
     Append, BatchMeta, ConfigEntry, CreateTopic, DeleteTopic, DropTombstones, EntryRun, ExpireProducers,
     GrantProducerId, Group, InlinePlace, MoveEntries, NodeDown, NodeUp, ObjectRef, ObjectsDeleted, OpKind,
-    PartitionAppend, PartitionMove, Place, ProducerMeta, SealEntries, SegmentPlace, SetFeatureLevel, Truncate,
+    PartitionAppend, PartitionMove, PartitionProducers, Place, ProducerMeta, SealEntries, SegmentPlace,
+    SetFeatureLevel, Truncate,
 };
 use lakebed_record::{CommitId, DataObject, Incarnation, Slot, TopicId, TopicPartition};
 
@@ -95,6 +96,8 @@ impl Script {
             assert_eq!(references(&state), references(&self.state), "counted while replaying from {}", snapshot.slot());
             assert_eq!(state.producer_states, self.state.producer_states);
             assert_eq!(state.partition_count(), self.state.partition_count());
+            let counted = state.partitions().map(|(_, p)| p.entries().count()).sum::<usize>();
+            assert_eq!((state.entry_count(), self.state.entry_count()), (counted, counted));
         }
     }
 }
@@ -183,7 +186,13 @@ fn parse_op(text: &str) -> OpKind {
         }),
         "delete" => OpKind::DeleteTopic(DeleteTopic { topic_id: id("id") }),
         "pid" => OpKind::GrantProducerId(GrantProducerId {}),
-        "expire" => OpKind::ExpireProducers(ExpireProducers { producer_ids: vec![args[0].parse().expect("id")] }),
+        "expire" => OpKind::ExpireProducers(ExpireProducers {
+            partitions: vec![PartitionProducers {
+                topic_id: id("id"),
+                partition: value(args, "partition").unwrap_or(0),
+                producer_ids: vec![args[0].parse().expect("a producer")],
+            }],
+        }),
         "truncate" => OpKind::Truncate(Truncate {
             topic_id: id("id"),
             partition: value(args, "partition").unwrap_or(0),
@@ -318,4 +327,72 @@ fn a_changed_expectation_is_noticed() {
     let mut script = Script::new();
     let found = script.run("commit wall=5\na#1 up fence=0");
     assert_ne!(found.trim(), "slot 1: log time 6");
+}
+
+/// A commit whose CRC is right and whose numbers are not: every node refuses it alike, and nothing overflows.
+#[test]
+fn numbers_at_their_ends_are_refused_without_a_panic() {
+    let mut script = Script::new();
+    script.run("commit wall=1000\na#1 up fence=0");
+    script.run("commit wall=1000\na#2 topic t id=7");
+    for fence in [i64::MIN, -1] {
+        let found = script.run(&format!("commit wall=1000\nb#1 up fence={fence}"));
+        assert!(found.contains("b#1 Fenced"), "{found}");
+    }
+    let mut number = 2;
+    let mut append = |start: u64, len: u64, place| {
+        number += 1;
+        let batches = vec![parse_batch("10/1/1")];
+        let topic_id = 7_u128.to_be_bytes().to_vec();
+        let partitions = vec![PartitionAppend { topic_id, partition: 0, start: 0, batches }];
+        let ops = vec![OpKind::Append(Append { place: Some(place), partitions }).into()];
+        let group = Group { incarnation: 10, number, ops, inline_start: start, inline_len: len, ..Group::default() };
+        script.apply(SlotContent::Commit(commit(script.state.slot().next(), &["wall=1000"], vec![group])))
+    };
+    let inline = || Place::Inline(InlinePlace {});
+    assert!(append(0, 1 << 20, inline()).contains("base_offset: 0"));
+    for (start, len) in [(1, 1 << 20), (0, (1 << 20) + 1), (u64::MAX, 1), (1, u64::MAX)] {
+        let found = append(start, len, inline());
+        assert!(found.contains("Refused"), "{start} {len}: {found}");
+    }
+    for fence in [i64::MIN, -1] {
+        let place = Place::Segment(SegmentPlace { fence, node: 10, number: 1, total_len: 1 << 20 });
+        let found = append(0, 10, place);
+        assert!(found.contains("OutsideWindow"), "{fence}: {found}");
+    }
+    script.run(&format!("commit wall={}", i64::MIN));
+    script.run(&format!("commit wall={} verified", i64::MAX));
+    script.run(&format!("commit wall={}", i64::MIN));
+    script.run("commit wall=0\na#10 down b; drop b");
+}
+
+#[test]
+fn one_node_has_the_duty_as_long_as_it_commits() {
+    let mut script = Script::new();
+    let duty = |script: &Script| script.state.duty_node().map(|i| i.0);
+    assert_eq!(duty(&script), None);
+    script.run("commit wall=1000000\na#1 up fence=0\nb#1 up fence=0\nc#1 up fence=0");
+    // Whoever writes the last commit, it is the same one.
+    let mut numbers = [1; 3];
+    let mut commit = |script: &mut Script, node: usize, wall: i64| {
+        numbers[node] += 1;
+        script.run(&format!("commit wall={wall}\n{}#{} pid", ["a", "b", "c"][node], numbers[node]));
+    };
+    for (i, node) in [0, 2, 1, 2, 1, 0, 1].into_iter().enumerate() {
+        commit(&mut script, node, 1_020_000 + 10_000 * i as i64);
+        assert_eq!(duty(&script), Some(0xa));
+    }
+    // It falls silent, then the next one is down.
+    for i in 0..8 {
+        commit(&mut script, 1 + i % 2, 1_090_000 + 10_000 * i as i64);
+    }
+    assert_eq!(duty(&script), Some(0xb));
+    script.run("commit wall=1161000\nc#20 pid");
+    let c = numbers[2] + 1;
+    script.run(&format!("commit wall=1162000\nc#{c} down b"));
+    assert_eq!(duty(&script), Some(0xc));
+    // Ticks alone: nobody.
+    script.run("commit wall=1300000");
+    assert_eq!(duty(&script), None);
+    script.check_replay();
 }

@@ -27,6 +27,9 @@ pub(super) struct Disk {
     durable: Mutex<HashSet<PathBuf>>,
 }
 
+/// A directory that somebody takes away while an object is put into it is made again so many times.
+const TRIES: u32 = 5;
+
 /// Another process is swapping or deleting.
 pub(super) struct Locked;
 
@@ -51,7 +54,15 @@ impl Disk {
         let (path, dir) = self.place(key);
         self.ensure_dir(&dir)?;
         let temp = self.write(body, None)?;
-        if let Err(e) = fs::hard_link(&temp.path, &path) {
+        let mut linked = fs::hard_link(&temp.path, &path);
+        for _ in 1..TRIES {
+            if !linked.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+                break;
+            }
+            self.durable.lock().remove(&dir);
+            linked = self.ensure_dir(&dir).and_then(|()| fs::hard_link(&temp.path, &path));
+        }
+        if let Err(e) = linked {
             temp.remove();
             if e.kind() != ErrorKind::AlreadyExists {
                 return Err(e);
@@ -108,14 +119,25 @@ impl Disk {
         missing_as_none(fs::remove_file(path)).map(|_| Ok(()))
     }
 
-    /// Makes durable which name is there, and which is not.
+    /// Makes durable which name is there, and which is not. A directory that holds nothing any more goes, unless it is one of a
+    /// few that many keys share; that it went need not be durable.
     pub(super) fn sync_place(&self, key: &Key) -> io::Result<()> {
         let (_, dir) = self.place(key);
-        match missing_as_none(sync_dir(&dir))? {
-            Some(()) => Ok(()),
-            // No object was ever there; unless the whole store is gone, which is no answer.
-            None => sync_dir(&self.root),
+        let Some(()) = missing_as_none(sync_dir(&dir))? else {
+            // No object is there; unless the whole store is gone, which is no answer.
+            self.durable.lock().remove(&dir);
+            return sync_dir(&self.root);
+        };
+        if !self.is_shared(&dir) && fs::remove_dir(&dir).is_ok() {
+            self.durable.lock().remove(&dir);
         }
+        Ok(())
+    }
+
+    /// The first level, and shards, whose names have two characters.
+    fn is_shared(&self, dir: &Path) -> bool {
+        let below = dir.strip_prefix(&self.root).map_or(0, |path| path.components().count());
+        below < 2 || dir.file_name().is_none_or(|name| name.len() <= 2)
     }
 
     pub(super) fn list(&self, prefix: &str, after: Option<&Key>, page: usize) -> io::Result<Listing> {

@@ -84,6 +84,27 @@ async fn what_is_open_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_directory_goes_with_its_last_object_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (open(dir.path()).await, open(dir.path()).await);
+    let body = Body::from(Bytes::from_static(b"x"));
+    let (index, shard) = (Key::new("snapshots/1-2-3/index"), Key::new("segments/ab/1"));
+    for round in 0..3 {
+        for key in [&index, &shard] {
+            assert!(matches!(ours.create(key, &body).await.value, Created::Yes), "{round}");
+            assert!(matches!(theirs.create(key, &body).await.value, Created::Exists));
+        }
+        for key in [&index, &shard] {
+            theirs.delete(key).await.value.unwrap();
+            ours.delete(key).await.value.unwrap();
+        }
+        assert!(!dir.path().join("snapshots/1-2-3").exists());
+        assert!(dir.path().join("snapshots").exists() && dir.path().join("segments/ab").exists());
+        assert_eq!(ours.list("", None).await.value.unwrap().objects, []);
+    }
+}
+
+#[tokio::test]
 async fn a_delete_waits_for_a_swap_of_another_process() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -179,6 +200,50 @@ async fn a_swap_waits_for_another_process_and_gives_up_in_time() {
     };
     let (swapped, ()) = tokio::join!(swap, unlock);
     assert!(matches!(swapped.value, Swapped::Yes(_)));
+}
+
+/// A process that is stopped for a while at each look at its monotonic clock.
+struct Stopped {
+    at: std::sync::Mutex<Duration>,
+    each_time: Duration,
+}
+
+impl Clock for Stopped {
+    fn monotonic(&self) -> Duration {
+        let mut at = self.at.lock().unwrap();
+        *at += self.each_time;
+        *at
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn sleep<'a>(&'a self, _: Duration) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_long_after_its_date_is_not_known_to_be_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).await;
+    let stopped = |each_time| Arc::new(Stopped { at: std::sync::Mutex::default(), each_time });
+    let (key, other) = (Key::new("log/1"), Key::new("log/2"));
+    store.clock = stopped(TIMEOUT);
+    assert!(matches!(store.create(&key, &text("a")).await.value, Created::Yes), "in time, if only just");
+    store.clock = stopped(TIMEOUT + Duration::from_millis(1));
+    for (key, there) in [(&key, "exists"), (&other, "is made")] {
+        let created = store.create(key, &text("b")).await.value;
+        assert!(matches!(&created, Created::Unknown(f) if f.kind == FaultKind::Timeout), "{there}: {created:?}");
+        assert!(dir.path().join(key.as_str()).exists());
+    }
+    for absent in ["log/1", "log/3"].map(Key::new) {
+        let read = store.get(&absent, None).await.value.map(|_| ());
+        assert!(matches!(read, Err(ReadError::Fault(_))), "a 404 would be evidence: {read:?}");
+        assert!(matches!(store.head(&absent).await.value, Err(ReadError::Fault(_))));
+    }
+    assert!(store.list("", None).await.value.is_err());
 }
 
 #[tokio::test]

@@ -45,7 +45,11 @@ struct Script {
     creates: AtomicU64,
 }
 
-impl Store for Script {
+impl crate::testing::PassThrough for Script {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         self.creates.fetch_add(1, Ordering::Relaxed);
         let next = self.next.lock().pop_front().unwrap_or(Next::Takes(40 * MS));
@@ -66,34 +70,6 @@ impl Store for Script {
                 }
             }
         })
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-        self.inner.get(key, range)
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
-    }
-
-    fn swap<'a>(&'a self, key: &'a Key, e: Option<&'a Version>, body: &'a Body) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, e, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        true
     }
 }
 
@@ -193,6 +169,35 @@ async fn keeps_the_contract() {
     let memory = Arc::new(MemoryStore::new(&env));
     let store = Hedged::new(memory, env.clone(), Eagerness::EAGER, |_| {});
     crate::conformance::run(Arc::new(store), &env).await;
+    let store = Hedged::new(Arc::new(MemoryStore::new(&env)), env.clone(), Eagerness::EAGER, |_| {});
+    crate::conformance::run(Arc::new(Patient::new(Arc::new(store))), &env).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn patient_work_is_sent_once_and_is_no_measure_for_others() {
+    let bench = Bench::warm().await;
+    let Bench { script, hedged, hedges, .. } = bench;
+    let hedged = Arc::new(hedged);
+    let patient = Patient::new(Arc::clone(&hedged));
+    let create = async |store: &dyn Store, n: &str, takes: Next| {
+        script.next.lock().push_back(takes);
+        let start = Instant::now();
+        let key = keys::probe(2, n);
+        let reply = store.create(&key, &Body::from(bytes::Bytes::from_static(b"x"))).await;
+        (matches!(reply.value, Created::Yes), start.elapsed())
+    };
+    for n in 0..200 {
+        let (created, took) = create(&patient, &format!("p{n}"), Next::Takes(5_000 * MS)).await;
+        assert!(created && took == 5_000 * MS);
+    }
+    assert_eq!(hedges.load(Ordering::Relaxed), 0);
+    // What is waited for is still hedged as if there were no others.
+    assert_eq!(create(&*hedged, "a", Next::Takes(500 * MS)).await, (true, 80 * MS));
+    // While the store throttles those, writes that can wait do so, but not for ever.
+    assert!(!create(&*hedged, "b", Next::Throttled).await.0);
+    assert_eq!(create(&patient, "c", Next::Takes(40 * MS)).await, (true, 15_040 * MS));
+    tokio::time::sleep(60_000 * MS).await;
+    assert_eq!(create(&patient, "d", Next::Takes(40 * MS)).await, (true, 40 * MS));
 }
 
 #[test]

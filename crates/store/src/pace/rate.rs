@@ -61,6 +61,11 @@ impl Rate {
         (turn, change)
     }
 
+    /// Requests in a second, if there is a limit.
+    pub(super) fn limit(&self, now: Duration) -> Option<f64> {
+        self.limit.as_ref().filter(|limit| now < limit.throttled + FORGET).map(|limit| limit.per_second)
+    }
+
     /// The request that was sent at `sent` was throttled.
     pub(super) fn throttled(&mut self, sent: Duration, now: Duration) -> Option<Change> {
         let seen = f64::from(self.before.max(self.sent));

@@ -124,7 +124,11 @@ impl Busy {
     }
 }
 
-impl Store for Busy {
+impl crate::testing::PassThrough for Busy {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
         Box::pin(async move {
             match self.throttled() {
@@ -132,34 +136,6 @@ impl Store for Busy {
                 None => self.inner.create(key, body).await,
             }
         })
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-        self.inner.get(key, range)
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-        self.inner.head(key)
-    }
-
-    fn swap<'a>(&'a self, key: &'a Key, e: Option<&'a Version>, body: &'a Body) -> BoxFuture<'a, Reply<Swapped>> {
-        self.inner.swap(key, e, body)
-    }
-
-    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-        self.inner.delete(key)
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-        self.inner.list(prefix, after)
-    }
-
-    fn kind(&self) -> StoreKind {
-        self.inner.kind()
-    }
-
-    fn refuses_short_bodies(&self) -> bool {
-        true
     }
 }
 
@@ -195,6 +171,7 @@ async fn a_throttled_write_slows_writes_and_deletes_but_no_reads() {
     *busy.busy.lock() = true;
     store.create(&key, &body).await;
     *busy.busy.lock() = false;
+    assert_eq!(store.limits(), [("write", Some(FLOOR)), ("read", None), ("delete", Some(FLOOR))]);
     assert_eq!(clock.monotonic(), Duration::ZERO);
     store.list("", None).await.value.unwrap();
     store.get(&key, None).await.value.unwrap_err();
@@ -211,4 +188,6 @@ async fn a_throttled_write_slows_writes_and_deletes_but_no_reads() {
         many.iter().filter(|r| matches!(&r.value, Created::Unknown(f) if f.kind == FaultKind::Throttled)).count();
     assert!(told > 20, "{told}");
     assert_eq!(*busy.asked.lock() as usize, 2 + 40 - told);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(store.limits().map(|(_, limit)| limit), [None; 3]);
 }

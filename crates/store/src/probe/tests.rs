@@ -284,20 +284,11 @@ async fn every_lie_is_called_by_its_name() {
 #[tokio::test]
 async fn racing_swaps_that_all_succeed_are_found() {
     struct Staged(Liar);
-    impl Store for Staged {
-        fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
-            self.0.create(key, body)
+    impl crate::testing::PassThrough for Staged {
+        fn inner(&self) -> &dyn Store {
+            &self.0
         }
-        fn get<'a>(
-            &'a self,
-            key: &'a Key,
-            range: Option<Range<u64>>,
-        ) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-            self.0.get(key, range)
-        }
-        fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-            self.0.head(key)
-        }
+
         fn swap<'a>(
             &'a self,
             key: &'a Key,
@@ -311,18 +302,6 @@ async fn racing_swaps_that_all_succeed_are_found() {
                 }
                 reply
             })
-        }
-        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-            self.0.delete(key)
-        }
-        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-            self.0.list(prefix, after)
-        }
-        fn kind(&self) -> StoreKind {
-            self.0.kind()
-        }
-        fn refuses_short_bodies(&self) -> bool {
-            true
         }
     }
     let env = Env::system();
@@ -340,37 +319,15 @@ async fn the_conformance_suite_includes_the_probe() {
 #[tokio::test]
 async fn bodies_that_are_not_verified_are_noted_where_commits_are_confirmed() {
     struct Unverified(MemoryStore);
-    impl Store for Unverified {
-        fn create<'a>(&'a self, key: &'a Key, body: &'a Body) -> BoxFuture<'a, Reply<Created>> {
-            self.0.create(key, body)
+    impl crate::testing::PassThrough for Unverified {
+        fn inner(&self) -> &dyn Store {
+            &self.0
         }
-        fn get<'a>(
-            &'a self,
-            key: &'a Key,
-            range: Option<Range<u64>>,
-        ) -> BoxFuture<'a, Reply<Result<Object, ReadError>>> {
-            self.0.get(key, range)
-        }
-        fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<Meta, ReadError>>> {
-            self.0.head(key)
-        }
-        fn swap<'a>(
-            &'a self,
-            key: &'a Key,
-            from: Option<&'a Version>,
-            body: &'a Body,
-        ) -> BoxFuture<'a, Reply<Swapped>> {
-            self.0.swap(key, from, body)
-        }
-        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Reply<Result<(), Fault>>> {
-            self.0.delete(key)
-        }
-        fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Reply<Result<Listing, Fault>>> {
-            self.0.list(prefix, after)
-        }
+
         fn kind(&self) -> StoreKind {
             StoreKind::S3
         }
+
         fn refuses_short_bodies(&self) -> bool {
             false
         }

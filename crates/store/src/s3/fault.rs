@@ -43,13 +43,19 @@ impl Failure {
         }
     }
 
-    /// 404, unless it is the bucket that is missing.
+    /// The store says so itself: a 404 of something on the way (a proxy's page) proves nothing.
     pub(super) fn is_missing_object(&self) -> bool {
-        self.status == Some(404) && self.code != "NoSuchBucket"
+        self.status == Some(404) && self.code == "NoSuchKey"
     }
 
-    pub(super) fn of_read(self) -> ReadError {
+    pub(super) fn of_get(self) -> ReadError {
         if self.is_missing_object() { ReadError::NotFound } else { ReadError::Fault(self.fault) }
+    }
+
+    /// The reply to a HEAD has no body to say what is missing.
+    pub(super) fn of_head(self) -> ReadError {
+        let missing = self.status == Some(404) && self.code != "NoSuchBucket";
+        if missing { ReadError::NotFound } else { ReadError::Fault(self.fault) }
     }
 }
 
@@ -92,6 +98,10 @@ fn of_reply(status: u16, code: &str, message: &str, place: &Where, seen: &Seen) 
             other_region()
         }
         (408, _) | (400, "RequestTimeout") => (FaultKind::Timeout, String::new()),
+        // What the client makes of a reply that does not say what is missing.
+        (404, "" | "NotFound") => {
+            (FaultKind::Server, ", not as an object store does: correct AWS_ENDPOINT_URL, or look at the proxy".into())
+        }
         (409, _) => (FaultKind::Conflict, String::new()),
         (429 | 503, _) => (FaultKind::Throttled, String::new()),
         (501, _) => (FaultKind::Other, ": the service lacks conditional writes, use another one".into()),

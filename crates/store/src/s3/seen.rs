@@ -1,6 +1,7 @@
 //! What a raw reply says besides what the client's types show: its `Date` above all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -14,6 +15,8 @@ pub(super) struct Seen {
     pub(super) date_ms: Option<i64>,
     /// The region of the bucket, told when it is not the one that was asked.
     pub(super) bucket_region: Option<String>,
+    /// When the store wants to be asked again, from this reply on.
+    pub(super) retry_after: Option<Duration>,
     content_range: Option<String>,
 }
 
@@ -64,9 +67,10 @@ impl Intercept for Watch {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
-        let date = headers.get("date").and_then(|d| DateTime::from_str(d, DateTimeFormat::HttpDate).ok());
+        let date_ms = headers.get("date").and_then(http_date);
         *self.0.lock() = Seen {
-            date_ms: date.and_then(|d| d.to_millis().ok()),
+            date_ms,
+            retry_after: headers.get("retry-after").and_then(|told| retry_after(told, date_ms)),
             bucket_region: headers.get("x-amz-bucket-region").map(str::to_owned),
             content_range: headers.get("content-range").map(str::to_owned),
         };
@@ -74,9 +78,35 @@ impl Intercept for Watch {
     }
 }
 
+fn http_date(date: &str) -> Option<i64> {
+    DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?.to_millis().ok()
+}
+
+/// Seconds, or a date by the store's clock (RFC 9110, 10.2.3).
+fn retry_after(told: &str, date_ms: Option<i64>) -> Option<Duration> {
+    match told.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(Duration::from_millis(u64::try_from(http_date(told)? - date_ms?).unwrap_or(0))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let date_ms = http_date("Tue, 24 Nov 2026 15:00:00 GMT");
+        let told = |told| retry_after(told, date_ms).map(|wait| wait.as_secs());
+        assert_eq!(told("120"), Some(120));
+        assert_eq!(told(" 0 "), Some(0));
+        assert_eq!(told("Tue, 24 Nov 2026 15:00:07 GMT"), Some(7));
+        assert_eq!(told("Tue, 24 Nov 2026 14:00:00 GMT"), Some(0), "it is over");
+        for strange in ["", "-1", "1.5", "soon", "99999999999999999999"] {
+            assert_eq!(told(strange), None, "{strange}");
+        }
+        assert_eq!(retry_after("Tue, 24 Nov 2026 15:00:07 GMT", None), None);
+    }
 
     fn part(content_range: &str, announced: u64) -> Option<(u64, u64)> {
         let seen = Seen { content_range: Some(content_range.into()), ..Seen::default() };

@@ -109,6 +109,45 @@ fn rope() -> Body {
 }
 
 #[tokio::test]
+async fn a_store_that_says_when_to_come_back_is_left_alone_until_then() {
+    let told = |seconds| {
+        status("503 Slow Down", &format!("Retry-After: {seconds}\r\n"), "<Error><Code>SlowDown</Code></Error>")
+    };
+    let there = || object("200 OK", "", "hello");
+    let server = Canned::start(vec![told(1), there(), told(3_600)]).await;
+    let (store, key) = (server.store(), Key::new("a"));
+    let throttled = |reply: Reply<Result<Object, ReadError>>| match reply.value {
+        Err(ReadError::Fault(fault)) if fault.kind == FaultKind::Throttled => fault.message,
+        other => panic!("{other:?}"),
+    };
+    throttled(store.get(&key, None).await);
+    let clock = Env::system().clock;
+    let begun = clock.monotonic();
+    assert!(store.get(&key, None).await.value.is_ok());
+    let waited = clock.monotonic() - begun;
+    assert!(waited > Duration::from_millis(900), "{waited:?}");
+    throttled(store.get(&key, None).await);
+    let message = throttled(store.get(&key, None).await);
+    assert!(message.starts_with("not sent") && message.contains("60 s"), "{message}");
+    assert_eq!(server.requests.lock().len(), 3);
+}
+
+#[tokio::test]
+async fn a_bucket_that_keeps_versions_is_noted_and_one_that_does_not_tell_is_not() {
+    let versioned = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let rules = "<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>\
+                 <Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>";
+    let server = Canned::start(vec![status("200 OK", "", versioned), status("200 OK", "", rules)]).await;
+    let notes = server.store().notes().await;
+    assert!(notes.len() == 2 && notes[0].contains("versions") && notes[1].contains("rule old"), "{notes:?}");
+    let heads: Vec<_> = server.requests.lock().iter().map(|(head, _)| head.clone()).collect();
+    assert!(heads[0].starts_with("get /bucket") && heads[0].contains("versioning"), "{heads:?}");
+    let denied = || error("403 Forbidden", "AccessDenied");
+    let server = Canned::start(vec![denied(), error("501 Not Implemented", "NotImplemented"), denied()]).await;
+    assert!(server.store().notes().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_create_is_one_conditional_put_of_known_length_with_its_checksum() {
     let server = Canned::start(vec![status("200 OK", "ETag: \"e\"\r\n", "")]).await;
     let reply = server.store().create(&Key::new("log/1"), &rope()).await;
@@ -203,6 +242,20 @@ async fn only_a_missing_object_is_not_found() {
         assert_eq!(fault.kind, kind);
     }
     assert!(matches!(store.head(&key).await.value, Err(ReadError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_proxy_s_404_says_nothing_of_an_object() {
+    let page =
+        || status("404 Not Found", "Content-Type: text/html\r\n", "<html><body>404 page not found</body></html>");
+    let empty = || status("404 Not Found", "", "");
+    let server = Canned::start(vec![page(), empty(), page()]).await;
+    let (store, key) = (server.store(), Key::new("log/1"));
+    for what in ["a page", "nothing"] {
+        let Err(ReadError::Fault(fault)) = store.get(&key, None).await.value else { panic!("{what} is no evidence") };
+        assert!(fault.kind == FaultKind::Server && fault.message.contains("AWS_ENDPOINT_URL"), "{fault}");
+    }
+    assert!(store.delete(&key).await.value.is_err(), "it may still be there");
 }
 
 #[tokio::test]

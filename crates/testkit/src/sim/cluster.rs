@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile};
-use lakebed_manifest::ManifestConfig;
 use lakebed_record::Incarnation;
 use lakebed_record::ops::{NodeDown, OpKind};
 use lakebed_store::env::Env;
@@ -28,11 +27,12 @@ pub async fn supervise(world: Arc<World>, node: u8) {
         generation += 1;
         let power = start(&world, node, generation, &dice);
         power.died().await;
+        let last = world.machines[usize::from(node)].live.lock().take();
+        last.iter().for_each(|live| world.harvest(live));
         if dice.one_in(2) {
             // Whoever starts it again has read what it said of its clock.
             world.machines[usize::from(node)].clock.set_off(0);
         }
-        *world.machines[usize::from(node)].live.lock() = None;
         tokio::time::sleep(Duration::from_millis(dice.between(50, 3_000))).await;
     }
 }
@@ -51,7 +51,7 @@ fn start(world: &Arc<World>, node: u8, generation: u64, dice: &Dice) -> Arc<Powe
         let mut config = BrokerConfig::new(format!("node{node}"), 9092, MEMORY);
         config.flush = flush;
         config.background = background(world.plan.background);
-        let log = ManifestConfig { snapshot_every: world.plan.snapshot_every, ..ManifestConfig::default() };
+        let log = world.plan.log();
         world.note(node, "start", &generation);
         match Broker::open_with(store, env, config, log).await {
             Ok(broker) => {

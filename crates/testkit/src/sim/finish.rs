@@ -15,6 +15,7 @@ use lakebed_store::{Body, Store};
 
 use super::audit;
 use super::client::{Client, split, whole};
+use super::rest::Rested;
 use super::world::World;
 use crate::entropy::SeededEntropy;
 use crate::history::Read;
@@ -57,7 +58,8 @@ pub async fn check_progress(world: &Arc<World>) {
     world.note(0, "progress", &took.as_millis());
 }
 
-async fn one_record_through(world: &Arc<World>, node: usize) {
+/// Until a record went in and came out.
+pub async fn one_record_through(world: &Arc<World>, node: usize) {
     let mut client = Client::new(world.clone(), 1_000 + node as u64);
     loop {
         let live = world.machines[node].live.lock().clone();
@@ -74,14 +76,16 @@ async fn one_record_through(world: &Arc<World>, node: usize) {
 }
 
 /// Invariant 12: all processes die, and the bucket alone is asked.
-pub async fn check_bucket(world: &Arc<World>) {
+pub async fn check_bucket(world: &Arc<World>, rested: Option<Rested>) {
+    let last = world.machines.iter().filter_map(|m| m.live.lock().take());
+    last.for_each(|live| world.harvest(&live));
     world.machines.iter().filter_map(|m| m.power.lock().clone()).for_each(|p| p.kill());
     tokio::time::sleep(LANDED_AFTER).await;
     for key in world.bucket.changed().await {
         world.violation(format!("object {key} has changed since it was created"));
     }
     read_all(world).await;
-    audit::check_snapshots(world).await;
+    audit::check(world, rested).await;
     check_replays(world).await;
 }
 
@@ -91,13 +95,14 @@ async fn read_all(world: &Arc<World>) {
     let store = FaultyStore::new(world.bucket.clone(), power.clone());
     let clock = Arc::new(SimClock::new(machine, power));
     let env = Env { clock, entropy: Arc::new(SeededEntropy::new(world.plan.seed ^ 0xF1)) };
-    let broker = match Broker::open(store, env, BrokerConfig::new("last", 9092, 64 << 20)).await {
+    let log = ManifestConfig { cleaning: None, ..world.plan.log() };
+    let config = BrokerConfig::new("last", 9092, 64 << 20);
+    let broker = match Broker::open_with(store, env, config, log).await {
         Ok(broker) => broker,
         Err(error) => return world.violation(format!("no node starts from the bucket alone: {error}")),
     };
     let (slot, hash) = broker.manifest().read(|s| (s.slot(), s.hash()));
     world.history.lock().state_hash(99, slot, hash);
-    audit::check_fences(world, &broker).await;
     let there = broker.topics();
     for (name, topic) in world.topics.lock().iter().filter(|(_, t)| !t.doomed) {
         if !there.iter().any(|t| t.id == topic.id) {
@@ -152,7 +157,7 @@ impl ApplyListener for Deaf {
     fn inline_data(&self, _: Slot, _: &Body) {}
 }
 
-/// Invariant 2: replay of the whole log, and from every snapshot that CURRENT keeps, gives one state.
+/// Invariant 2: replay of the whole log as it was written, and from every snapshot that CURRENT keeps, gives one state.
 async fn check_replays(world: &World) {
     let Some(current) = world.bucket.peek(&keys::current()).await else {
         return world.violation("CURRENT is gone".into());
@@ -167,11 +172,9 @@ async fn check_replays(world: &World) {
     let kept = json["snapshots"].as_array().cloned().unwrap_or_default();
     world.nemesis.tally.count("snapshots in the end", kept.len() as u64);
     let mut first = None;
-    for snapshots in std::iter::once(vec![]).chain(kept.into_iter().map(|s| vec![s])) {
-        let from = snapshots.first().map_or_else(|| "slot 1".to_owned(), |s| format!("snapshot {}", s["slot"]));
-        let mut json = json.clone();
-        json["snapshots"] = snapshots.into();
-        match replay(world, &json).await {
+    for snapshot in std::iter::once(None).chain(kept.into_iter().map(Some)) {
+        let from = snapshot.as_ref().map_or_else(|| "slot 1".to_owned(), |s| format!("snapshot {}", s["slot"]));
+        match replay(world, &json, snapshot).await {
             Ok(state) if *first.get_or_insert(state) == state => {}
             Ok(state) => world.violation(format!("replay from {from} gives {state:?}, else {first:?}")),
             Err(error) => world.violation(format!("replay from {from} fails: {error}")),
@@ -179,13 +182,26 @@ async fn check_replays(world: &World) {
     }
 }
 
-/// Slot and state hash that a node has which starts from a copy of the bucket with another CURRENT.
-async fn replay(world: &World, current: &serde_json::Value) -> Result<(Slot, u64), String> {
+/// Slot and state hash that a node has which starts from a copy of the bucket where CURRENT names this snapshot only; without one
+/// from the first slot, so that what was cleaned is put back.
+async fn replay(
+    world: &World,
+    current: &serde_json::Value,
+    snapshot: Option<serde_json::Value>,
+) -> Result<(Slot, u64), String> {
     let env = crate::store::plain_env(world.time, world.plan.seed ^ 0xE1);
     let copy = MemoryStore::new(&env);
+    let mut current = current.clone();
+    if snapshot.is_none() {
+        current["log_floor"] = 1.into();
+        for (key, lives) in world.bucket.ledger().all(&keys::log_prefix()) {
+            copy.create(&key, &Body::from(lives[0].bytes.clone())).await;
+        }
+    }
+    current["snapshots"] = snapshot.into_iter().collect();
     for key in world.bucket.keys() {
         let bytes = if key == keys::current() {
-            let json = serde_json::to_vec(current).map_err(|e| e.to_string())?;
+            let json = serde_json::to_vec(&current).map_err(|e| e.to_string())?;
             envelope::seal(Kind::Current, FEATURE_LEVEL, &json, 0, crc::crc32c(&[])).0
         } else {
             world.bucket.peek(&key).await.ok_or("an object is gone")?
@@ -193,6 +209,7 @@ async fn replay(world: &World, current: &serde_json::Value) -> Result<(Slot, u64
         copy.create(&key, &Body::from(bytes)).await;
     }
     let listener = Arc::new(Deaf);
-    let opened = Manifest::open(Arc::new(copy), env, ManifestConfig::default(), listener).await;
+    let log = ManifestConfig { time_scale: world.plan.time_scale, ..ManifestConfig::default() };
+    let opened = Manifest::open(Arc::new(copy), env, log, listener).await;
     opened.map(|m| m.read(|s| (s.slot(), s.hash()))).map_err(|e| e.to_string())
 }

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod finish;
 mod plan;
+mod rest;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +123,7 @@ async fn drive(world: &Arc<World>) {
     freezer.abort();
     finish::heal(world);
     finish::check_progress(world).await;
+    let rested = if world.plan.cleaning { Some(rest::rest(world).await) } else { None };
     supervisors.iter().for_each(tokio::task::JoinHandle::abort);
-    finish::check_bucket(world).await;
+    finish::check_bucket(world, rested).await;
 }

@@ -1,5 +1,7 @@
 //! What a seed stands for: how many of everything, and which faults how often.
 
+use lakebed_manifest::{Cleaning, ManifestConfig, Waits};
+
 use crate::entropy::Dice;
 use crate::faults::Rates;
 use crate::power::Strikes;
@@ -23,6 +25,12 @@ pub struct Plan {
     pub large_batches_in_100: u32,
     /// Small entries are merged, sealed into pages, and what nothing names is deleted.
     pub background: bool,
+    /// Slots and snapshots are cleaned, producers and nodes expire.
+    pub cleaning: bool,
+    /// What the waiting times of the bucket are divided by.
+    pub time_scale: u32,
+    /// Clients rest now and then, for so many ms at most: a run outlasts the waiting times.
+    pub rests_ms: u64,
 }
 
 impl Plan {
@@ -31,7 +39,7 @@ impl Plan {
         let dice = Dice::new(seed);
         let nodes = [1, 2, 2, 3, 3, 4, 5][dice.below(7)];
         let calm_store = dice.one_in(8);
-        Plan {
+        let plan = Plan {
             seed,
             nodes,
             clients: 1 + dice.below(4),
@@ -44,7 +52,29 @@ impl Plan {
             deeds_apart_ms: [0, 5_000, 15_000, 60_000][dice.below(4)],
             large_batches_in_100: [0, 2, 10][dice.below(3)],
             background: dice.one_in(2),
-        }
+            cleaning: false,
+            time_scale: 1,
+            rests_ms: 0,
+        };
+        if dice.below(10) < 4 { plan } else { plan.with_cleaning(&dice) }
+    }
+
+    /// Most of these are in a hurry, or nothing would be old enough; some have the times that operators have.
+    fn with_cleaning(self, dice: &Dice) -> Plan {
+        let time_scale = [1, 60, 300, 1_000, 1_000, 1_000][dice.below(6)];
+        let rests_ms = [0, 10_000, 30_000][dice.below(3)];
+        Plan { cleaning: true, background: self.background || dice.one_in(2), time_scale, rests_ms, ..self }
+    }
+
+    /// Rounds of cleaning are short, so that many are cut off by something.
+    pub fn log(&self) -> ManifestConfig {
+        let cleaning = self.cleaning.then_some(Cleaning { slots_per_round: 25, parallel: 3 });
+        let Plan { snapshot_every, time_scale, .. } = *self;
+        ManifestConfig { snapshot_every, cleaning, time_scale, ..ManifestConfig::default() }
+    }
+
+    pub fn waits(&self) -> Waits {
+        Waits::scaled(self.time_scale)
     }
 }
 

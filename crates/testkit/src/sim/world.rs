@@ -191,8 +191,27 @@ impl World {
         live.power.kill();
     }
 
+    /// What a process has counted, at its end.
+    pub fn harvest(&self, live: &Live) {
+        let status = live.broker.manifest().status();
+        self.nemesis.tally.count("outcome jump over the floor", status.overtaken);
+        if let Some(alarm) = status.cleaning.alarm {
+            self.violation(format!("node {}: {alarm}", live.node));
+        }
+        let page = live.broker.render_metrics();
+        self.nemesis.tally.count("outcome second look", counter(&page, "lakebed_second_looks_total "));
+        if counter(&page, "lakebed_alarms_total{alarm=\"DataMissing\"} ") > 0 {
+            self.violation(format!("node {}: an object that the log names was missing", live.node));
+        }
+    }
+
     /// Whether a machine's wall clock was so far off since then that a process on it has to stop.
     pub fn was_off(&self, node: u8, since: Duration) -> bool {
         self.machines[usize::from(node)].clock.most_off_since(since) > HOST_CLOCK_MS
     }
+}
+
+/// A counter of a page in OpenMetrics text; 0 if it is not there.
+fn counter(page: &str, name: &str) -> u64 {
+    page.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |n| n.parse().expect("a counter is a number"))
 }

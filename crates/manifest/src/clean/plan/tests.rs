@@ -19,6 +19,7 @@ fn a_slot_s_age_is_what_its_own_response_says() {
         (reply(0, Some(DAY - 1)), Seen::Young(1)),
         (reply(1_000, Some(DAY)), Seen::Young(1_000)),
         (reply(DAY, Some(0)), Seen::Young(2 * DAY)),
+        (reply(i64::MAX, Some(i64::MIN)), Seen::Young(i64::MAX)),
         (reply(0, None), Seen::Unknown),
         (Reply { value: Err(ReadError::NotFound), date_ms: Some(DAY) }, Seen::Gone),
         (Reply { value: Err(ReadError::Fault(fault)), date_ms: None }, Seen::Unknown),
@@ -55,6 +56,7 @@ fn without_a_snapshot_the_floor_stays() {
     assert_eq!(limit(&current(1, &[]), &State::new()), Slot(0));
     // Nor does a state that lags allow more than it has applied.
     assert_eq!(limit(&current(1, &[30, 20, 10]), &State::new()), Slot(1));
+    assert_eq!(limit(&current(1, &[u64::MAX]), &State::new()), Slot(1));
 }
 
 #[test]

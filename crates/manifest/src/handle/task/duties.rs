@@ -1,23 +1,26 @@
 //! What a node does for the whole cluster beside its own commits: snapshots, cleaning, expiry. Duties of authors; several nodes doing
 //! one at once are safe, and a crash leaves it to the next.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lakebed_record::Slot;
 
 use super::{Done, Task};
-use crate::clean::{self, Cleaned, Progress, expire};
+use crate::clean::{self, Cleaned, FloorSwaps, Progress, expire};
 use crate::log::TimeView;
 use crate::snapshot::{self, Namer, SnapshotError, Written};
 use crate::state::State;
 
 /// A snapshot is taken over when CURRENT names one this many times its interval behind (7,500 slots at 5,000).
 const TAKE_OVER_HALVES: u64 = 3;
+/// While slots become old one by one, the floor rises in steps of this part of the interval between snapshots.
+const FLOOR_STEPS: u64 = 2;
 
 /// Snapshots.
 impl Task {
     pub(super) fn snapshot_duty(&mut self, slot: Slot, own: bool) {
-        let every = self.config.snapshot_every;
+        let every = self.shared.state.read().waits().slots_apart(self.config.snapshot_every);
         let behind = slot.0.saturating_sub(self.last_snapshot.0);
         let take_over = every * TAKE_OVER_HALVES / 2;
         if own && slot.0.is_multiple_of(every) {
@@ -36,6 +39,7 @@ impl Task {
         }
         let Some(mut namer) = self.namer.take() else { return };
         self.last_snapshot_at = Some(now);
+        self.writing_snapshot.store(true, Ordering::Relaxed);
         let (store, env) = (self.store.clone(), self.env.clone());
         let state: State = self.shared.state.read().clone();
         self.running.push(Box::pin(async move {
@@ -47,6 +51,7 @@ impl Task {
 
     pub(super) fn on_snapshot(&mut self, namer: Namer, slot: Slot, result: Result<Written, SnapshotError>) {
         self.namer = Some(namer);
+        self.writing_snapshot.store(false, Ordering::Relaxed);
         match result {
             Ok(Written::Swapped { parts, reused }) => {
                 tracing::info!(%slot, parts, reused, "wrote a snapshot");
@@ -83,9 +88,14 @@ impl Task {
             progress.on_snapshot();
         }
         self.next_round = now + state.waits().round_every;
-        let me = self.core.incarnation();
+        let (me, shared) = (self.core.incarnation(), self.shared.clone());
+        let writing_snapshot = self.writing_snapshot.clone();
+        let at_least = state.waits().slots_apart(self.config.snapshot_every) / FLOOR_STEPS;
         self.running.push(Box::pin(async move {
-            let (mut cleaned, result) = clean::round(store.as_ref(), &env, &state, &config, &mut progress).await;
+            let swaps = FloorSwaps { at_least, snapshot_under_way: &writing_snapshot };
+            let (mut cleaned, result) = clean::round(store.as_ref(), &env, &state, &config, swaps, &mut progress).await;
+            // A round may take long: whoever has written since is not silent.
+            let state = shared.state.read().clone();
             cleaned.expired = expire::plan(&state, me).await;
             (Done::Cleaned { progress, cleaned, result }, None)
         }));

@@ -2,6 +2,7 @@
 //! another node if need be, until each batch has been acknowledged once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lakebed_broker::api::AppendError;
 use lakebed_record::TopicPartition;
@@ -83,6 +84,11 @@ impl Idempotent {
     /// One at a time and in order, as a client does that has lost its connection.
     async fn send_again(&mut self, client: &mut Client) -> Result<(), Gone> {
         for id in self.open.clone() {
+            if self.is_given_up(client, id) {
+                client.world.count("operation delivery timed out");
+                self.over = true;
+                return Ok(());
+            }
             client.world.count("operation resend");
             let result = client.send(&[id]).await?.remove(0);
             match result {
@@ -102,6 +108,14 @@ impl Idempotent {
             }
         }
         Ok(())
+    }
+
+    /// Kafka's clients send a batch again for `delivery.timeout.ms` (2 min), long before brokers forget its producer.
+    fn is_given_up(&self, client: &Client, id: SentId) -> bool {
+        let expiry = Duration::from_millis(client.world.plan.waits().producer_expiry_ms as u64);
+        let timeout = Duration::from_secs(120).min(expiry / 2);
+        let first = client.world.history.lock().get(id).first_try;
+        client.world.plan.cleaning && first.is_some_and(|at| client.world.time.now() > at + timeout)
     }
 
     fn keep_open(&mut self, client: &Client) {

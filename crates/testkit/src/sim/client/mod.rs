@@ -61,6 +61,9 @@ impl Client {
             if self.dice.one_in(3) {
                 tokio::time::sleep(Duration::from_millis(self.dice.between(1, 400))).await;
             }
+            if self.world.plan.rests_ms > 0 && self.dice.one_in(8) {
+                tokio::time::sleep(Duration::from_millis(self.dice.between(1, self.world.plan.rests_ms))).await;
+            }
         }
         self
     }
