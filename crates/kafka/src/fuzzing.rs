@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut};
 use crate::frames::{Frames, Next};
 use crate::handle::{Refusal, open};
 use crate::wire::Request;
+use crate::wire::api::{TABLE, UNANSWERED};
 
 /// Reads a request, and everything in it, the way that the front end does.
 pub fn request(frame: &[u8]) {
@@ -21,10 +22,13 @@ pub fn request(frame: &[u8]) {
     }
 }
 
-/// Reads `body` as the request of that row of the table, whatever it is: headers are too rarely met by chance.
+/// Reads `body` as the request of that row of the tables, whatever it is: headers are too rarely met by chance.
 pub fn body(row: usize, version: i16, body: &[u8]) {
-    let table = crate::wire::api::TABLE;
-    let row = table[row % table.len()];
+    let (served, unanswered) = (TABLE.len(), UNANSWERED.len());
+    let row = match row % (served + unanswered) {
+        row if row < served => TABLE[row],
+        row => UNANSWERED[row - served],
+    };
     let version = row.min + version.rem_euclid(row.max - row.min + 1);
     if let Ok(request) = Request::decode(row.api, version, body) {
         walk(&request);
