@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut};
 use crate::frames::{Frames, Next};
 use crate::handle::{Refusal, open};
 use crate::wire::Request;
+use crate::wire::api::{TABLE, UNANSWERED};
 
 /// Reads a request, and everything in it, the way that the front end does.
 pub fn request(frame: &[u8]) {
@@ -21,14 +22,20 @@ pub fn request(frame: &[u8]) {
     }
 }
 
-/// Reads `body` as the request of that row of the table, whatever it is: headers are too rarely met by chance.
-pub fn body(row: usize, version: i16, body: &[u8]) {
-    let table = crate::wire::api::TABLE;
-    let row = table[row % table.len()];
+/// Reads `body` as the request of that row of the tables, so many versions above the lowest: headers are too rarely met
+/// by chance. Tells whether it is one.
+pub fn body(row: usize, version: i16, body: &[u8]) -> bool {
+    let (served, unanswered) = (TABLE.len(), UNANSWERED.len());
+    let row = match row % (served + unanswered) {
+        row if row < served => TABLE[row],
+        row => UNANSWERED[row - served],
+    };
     let version = row.min + version.rem_euclid(row.max - row.min + 1);
-    if let Ok(request) = Request::decode(row.api, version, body) {
-        walk(&request);
+    let request = Request::decode(row.api, version, body);
+    if let Ok(request) = &request {
+        walk(request);
     }
+    request.is_ok()
 }
 
 /// Goes through every element of every array: that is what printing does, and it allocates nothing.

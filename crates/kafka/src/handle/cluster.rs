@@ -8,17 +8,20 @@ use crate::wire::{ErrorCode, Writer};
 
 pub(super) fn answer(broker: &Broker, request: &DescribeClusterRequest, w: &mut Writer) {
     let node = broker.node();
+    let nodes = [Node { id: node.id.0, host: &node.host, port: node.port }];
     let mut response = DescribeClusterResponse {
         error: ErrorCode::None,
         error_message: None,
         endpoint_type: request.endpoint_type,
         cluster_id: broker.cluster_id(),
-        node: Some(Node { id: node.id.0, host: &node.host, port: node.port }),
+        nodes: &nodes,
+        controller: node.id.0,
     };
     if request.endpoint_type != BROKERS {
         response.error = ErrorCode::UnsupportedEndpointType;
         response.error_message = Some("there are no controllers: ask for brokers");
-        response.node = None;
+        response.nodes = &[];
+        response.controller = -1;
     }
     response.encode(w);
 }

@@ -30,7 +30,7 @@ pub(super) async fn answer<'a>(
     // 0 asks for a new session and −1 for none: either is answered in full, and that there is none. All else is about a
     // session that this node does not have.
     if !matches!(request.session_epoch, -1 | 0) {
-        return (FetchResponse { error: ErrorCode::FetchSessionIdNotFound, topics: Vec::new() }, None);
+        return (FetchResponse { error: ErrorCode::FetchSessionIdNotFound, session_id: 0, topics: Vec::new() }, None);
     }
     let wishes = wishes(request);
     let (asked, refused) = plan(&front.broker, version, &wishes).await;
@@ -50,7 +50,8 @@ pub(super) async fn answer<'a>(
         },
     )
     .await;
-    (FetchResponse { error: ErrorCode::None, topics: describe(&wishes, refused, results, version) }, permit)
+    let topics = describe(&wishes, refused, results, version);
+    (FetchResponse { error: ErrorCode::None, session_id: 0, topics }, permit)
 }
 
 type Wish<'a> = (TopicRef<'a>, FetchPartition);

@@ -22,6 +22,8 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 /// The latest in tiered storage: there is none.
 const LATEST_TIERED: i64 = -5;
+/// The earliest that is not in tiered storage yet (KIP-1023): there is nothing to be uploaded.
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 /// Look-ups of one request that run at once.
 const AT_ONCE: usize = 64;
@@ -100,6 +102,7 @@ async fn list(front: &Front, at: TopicPartition, timestamp: i64, version: i16) -
         EARLIEST => OffsetSpec::Earliest,
         EARLIEST_LOCAL if version >= 8 => OffsetSpec::Earliest,
         LATEST_TIERED if version >= 9 => return Ok(NOWHERE),
+        EARLIEST_PENDING_UPLOAD if version >= 11 => return Ok(NOWHERE),
         MAX_TIMESTAMP if version >= 7 => {
             return latest_timestamp(front, at).await.map_err(|e| errors::list_offsets(&e));
         }

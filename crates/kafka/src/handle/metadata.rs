@@ -46,8 +46,8 @@ pub(super) async fn answer(
     turn_away(&mut topics, room);
     w.reserve(topics.iter().map(sent_bytes).sum());
     let node = broker.node();
-    let node = Node { id: node.id.0, host: &node.host, port: node.port };
-    MetadataResponse { node, cluster_id: broker.cluster_id(), topics }.encode(w);
+    let nodes = [Node { id: node.id.0, host: &node.host, port: node.port }];
+    MetadataResponse { nodes: &nodes, leader: node.id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
     permit
 }
 

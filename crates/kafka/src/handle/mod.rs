@@ -216,6 +216,32 @@ async fn answer_decoded(
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
         Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
         Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
+        Request::OffsetCommit(_)
+        | Request::OffsetFetch(_)
+        | Request::FindCoordinator(_)
+        | Request::JoinGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::SyncGroup(_)
+        | Request::DescribeGroups(_)
+        | Request::ListGroups(_)
+        | Request::DeleteRecords(_)
+        | Request::OffsetForLeaderEpoch(_)
+        | Request::DescribeConfigs(_)
+        | Request::AlterConfigs(_)
+        | Request::DescribeLogDirs(_)
+        | Request::CreatePartitions(_)
+        | Request::DeleteGroups(_)
+        | Request::ElectLeaders(_)
+        | Request::IncrementalAlterConfigs(_)
+        | Request::AlterPartitionReassignments(_)
+        | Request::ListPartitionReassignments(_)
+        | Request::OffsetDelete(_)
+        | Request::DescribeProducers(_)
+        | Request::ConsumerGroupHeartbeat(_)
+        | Request::ConsumerGroupDescribe(_)
+        | Request::ListConfigResources(_)
+        | Request::DescribeTopicPartitions(_) => unreachable!("not in the table of what is served"),
     }
     (w, permit)
 }

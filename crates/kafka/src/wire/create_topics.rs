@@ -99,7 +99,13 @@ pub struct TopicSetting {
 #[repr(i8)]
 pub enum ConfigSource {
     Topic = 1,
+    /// Set while the node runs, for that node or (next) for all.
+    DynamicBroker = 2,
+    DynamicDefaultBroker = 3,
+    /// From the node's configuration file.
+    StaticBroker = 4,
     Default = 5,
+    Group = 8,
 }
 
 pub fn encode_response(w: &mut Writer, topics: &[CreatedTopic<'_>]) {

@@ -1,7 +1,7 @@
 //! DescribeCluster, 0–2.
 
 use super::ErrorCode;
-use super::metadata::Node;
+use super::metadata::{NO_OPERATIONS, Node};
 use super::reader::{Reader, Result};
 use super::writer::Writer;
 
@@ -29,8 +29,10 @@ pub struct DescribeClusterResponse<'a> {
     pub error_message: Option<&'a str>,
     pub endpoint_type: i8,
     pub cluster_id: &'a str,
-    /// `None` with an error.
-    pub node: Option<Node<'a>>,
+    /// Those that are alive; none with an error.
+    pub nodes: &'a [Node<'a>],
+    /// One of them; −1 with an error.
+    pub controller: i32,
 }
 
 impl DescribeClusterResponse<'_> {
@@ -42,19 +44,16 @@ impl DescribeClusterResponse<'_> {
             w.i8(self.endpoint_type);
         }
         w.string(self.cluster_id);
-        w.i32(self.node.map_or(-1, |node| node.id));
-        w.array_len(self.node.iter().count());
-        if let Some(node) = self.node {
-            w.i32(node.id);
-            w.string(node.host);
-            w.i32(i32::from(node.port));
+        w.i32(self.controller);
+        w.array(self.nodes, |w, node| {
+            node.encode(w);
             w.nullable_string(None);
             if w.since(2) {
                 w.bool(false);
             }
             w.tags();
-        }
-        w.i32(i32::MIN);
+        });
+        w.i32(NO_OPERATIONS);
         w.tags();
     }
 }

@@ -95,6 +95,8 @@ impl<'a> Decode<'a> for ForgottenTopic<'a> {
 pub struct FetchResponse<'a> {
     /// Of the whole answer; versions before 7 cannot say it.
     pub error: ErrorCode,
+    /// 0: there is none. Versions before 7 cannot say it either.
+    pub session_id: i32,
     pub topics: Vec<FetchResponseTopic<'a>>,
 }
 
@@ -120,7 +122,7 @@ impl FetchResponse<'_> {
         w.i32(0);
         if w.since(7) {
             w.error(self.error);
-            w.i32(0);
+            w.i32(self.session_id);
         }
         w.array_len(self.topics.len());
         for topic in self.topics {

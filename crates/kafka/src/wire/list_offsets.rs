@@ -1,4 +1,4 @@
-//! ListOffsets, 1–10: offsets by time, where some negative times have a meaning of their own.
+//! ListOffsets, 1–11: offsets by time, where some negative times have a meaning of their own.
 
 use super::ErrorCode;
 use super::reader::{Array, Decode, Reader, Result};

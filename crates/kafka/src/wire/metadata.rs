@@ -1,4 +1,5 @@
-//! Metadata, 0–13: which topics there are and who leads them. Here one node leads everything, at epoch 0.
+//! Metadata, 0–13: which topics there are and who leads them. Here every node can lead everything,
+//! so one does, at epoch 0.
 
 use lakebed_record::TopicId;
 
@@ -7,7 +8,7 @@ use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
 /// "Not asked for", in the fields of authorised operations.
-const NO_OPERATIONS: i32 = i32::MIN;
+pub(super) const NO_OPERATIONS: i32 = i32::MIN;
 
 #[derive(Clone, Debug)]
 pub struct MetadataRequest<'a> {
@@ -50,12 +51,15 @@ impl<'a> Decode<'a> for MetadataRequestTopic<'a> {
 
 #[derive(Clone, Debug)]
 pub struct MetadataResponse<'a> {
-    pub node: Node<'a>,
+    /// Those that are alive.
+    pub nodes: &'a [Node<'a>],
+    /// The one of them that leads every partition, and is the controller.
+    pub leader: i32,
     pub cluster_id: &'a str,
     pub topics: Vec<MetadataTopic<'a>>,
 }
 
-/// The node that is all of the cluster that a client gets to know.
+/// How to reach a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
     pub id: i32,
@@ -83,11 +87,11 @@ impl MetadataResponse<'_> {
             w.nullable_string(Some(self.cluster_id));
         }
         if w.since(1) {
-            w.i32(self.node.id);
+            w.i32(self.leader);
         }
         w.array_len(self.topics.len());
         for topic in &self.topics {
-            topic.encode(w, self.node.id);
+            topic.encode(w, self.leader);
         }
         if (8..=10).contains(&w.version()) {
             w.i32(NO_OPERATIONS);
@@ -99,14 +103,21 @@ impl MetadataResponse<'_> {
     }
 
     fn encode_brokers(&self, w: &mut Writer) {
-        w.array_len(1);
-        w.i32(self.node.id);
-        w.string(self.node.host);
-        w.i32(i32::from(self.node.port));
-        if w.since(1) {
-            w.nullable_string(None);
-        }
-        w.tags();
+        w.array(self.nodes, |w, node| {
+            node.encode(w);
+            if w.since(1) {
+                w.nullable_string(None);
+            }
+            w.tags();
+        });
+    }
+}
+
+impl Node<'_> {
+    pub(super) fn encode(&self, w: &mut Writer) {
+        w.i32(self.id);
+        w.string(self.host);
+        w.i32(i32::from(self.port));
     }
 }
 

@@ -157,6 +157,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes that mean nothing here.
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        self.records()?.ok_or(DecodeError::Null)
+    }
+
+    /// A structure behind a byte that says whether it is there.
+    pub fn nullable_struct<T: Decode<'a>>(&mut self) -> Result<Option<T>> {
+        if self.i8()? < 0 { Ok(None) } else { T::decode(self).map(Some) }
+    }
+
     /// Checks the whole array and steps over it; iterating decodes again, over the same bytes.
     pub fn nullable_array<T: Decode<'a>>(&mut self) -> Result<Option<Array<'a, T>>> {
         let Some(count) = self.length(|r| r.i32().map(i64::from))? else { return Ok(None) };
@@ -164,11 +174,20 @@ impl<'a> Reader<'a> {
         if self.elements > MAX_ELEMENTS {
             return Err(DecodeError::TooMany);
         }
+        self.elements_of(count).map(Some)
+    }
+
+    fn elements_of<T: Decode<'a>>(&mut self, count: usize) -> Result<Array<'a, T>> {
         let body = *self;
         for _ in 0..count {
             T::decode(self)?;
         }
-        Ok(Some(Array { count, body, element: PhantomData }))
+        Ok(Array { count, body, element: PhantomData })
+    }
+
+    /// One element, as the versions have it in which there could not be more.
+    pub fn one<T: Decode<'a>>(&mut self) -> Result<Array<'a, T>> {
+        self.elements_of(1)
     }
 
     pub fn array<T: Decode<'a>>(&mut self) -> Result<Array<'a, T>> {
@@ -258,6 +277,12 @@ impl<'a, T: Decode<'a>> Iterator for ArrayIter<'a, T> {
 }
 
 impl<'a, T: Decode<'a>> ExactSizeIterator for ArrayIter<'a, T> {}
+
+impl<'a> Decode<'a> for i8 {
+    fn decode(r: &mut Reader<'a>) -> Result<Self> {
+        r.i8()
+    }
+}
 
 impl<'a> Decode<'a> for i32 {
     fn decode(r: &mut Reader<'a>) -> Result<Self> {

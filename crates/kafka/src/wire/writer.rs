@@ -144,11 +144,37 @@ impl Writer {
         if self.flexible { self.fields.push(0) } else { self.i32(-1) }
     }
 
-    pub fn i32_array(&mut self, values: &[i32]) {
-        self.array_len(values.len());
-        for v in values {
-            self.i32(*v);
+    pub fn array<T>(&mut self, elements: &[T], write: impl Fn(&mut Self, &T)) {
+        self.array_len(elements.len());
+        for element in elements {
+            write(self, element);
         }
+    }
+
+    pub fn i32_array(&mut self, values: &[i32]) {
+        self.array(values, |w, v| w.i32(*v));
+    }
+
+    /// A structure behind a byte that says whether it is there.
+    pub fn nullable_struct<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        match value {
+            None => self.i8(-1),
+            Some(value) => {
+                self.i8(1);
+                write(self, value);
+            }
+        }
+    }
+
+    /// Bytes that mean nothing here, copied.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).expect("a field stays below 2 GiB");
+        if self.flexible {
+            self.unsigned_varint(len + 1)
+        } else {
+            self.i32(len as i32)
+        }
+        self.fields.extend_from_slice(bytes);
     }
 
     /// Record batches, referred to, not copied.

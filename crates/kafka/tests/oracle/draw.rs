@@ -7,6 +7,12 @@ use uuid::Uuid;
 
 pub struct Draw<'a>(&'a [u8]);
 
+/// Longer than what a compact length says in one byte.
+const LONG: &str = match std::str::from_utf8(&[b'x'; 200]) {
+    Ok(text) => text,
+    Err(_) => unreachable!(),
+};
+
 impl<'a> Draw<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
@@ -48,12 +54,16 @@ impl<'a> Draw<'a> {
         Uuid::from_bytes(self.fixed())
     }
 
-    pub fn text(&mut self) -> String {
+    pub fn str(&mut self) -> &'static str {
         let some = ["", "a", "topic", "späte Äpfel", "💧", "t.t-t_t"];
         match self.below(some.len() + 1) {
-            long if long == some.len() => "x".repeat(120 + self.below(20)),
-            i => some[i].to_owned(),
+            long if long == some.len() => &LONG[..120 + self.below(20)],
+            i => some[i],
         }
+    }
+
+    pub fn text(&mut self) -> String {
+        self.str().to_owned()
     }
 
     pub fn string(&mut self) -> StrBytes {
@@ -68,9 +78,12 @@ impl<'a> Draw<'a> {
         self.bool().then(|| draw(self))
     }
 
+    pub fn slice(&mut self) -> &'static [u8] {
+        &LONG.as_bytes()[..self.below(LONG.len())]
+    }
+
     pub fn bytes(&mut self) -> Bytes {
-        let len = self.below(200);
-        (0..len).map(|i| i as u8).collect()
+        Bytes::from_static(self.slice())
     }
 
     /// If this version has the field, else its default.

@@ -1,7 +1,9 @@
 //! The wire codec against kafka-protocol, another implementation of the same message definitions: what it writes is read
-//! the same here, and what is written here it reads the same; every API, every version served.
+//! the same here, and what is written here it reads the same; every API, every version. What it does not know yet is
+//! compared with bytes of Apache Kafka's own.
 
 mod draw;
+mod golden;
 mod requests;
 mod responses;
 
@@ -22,9 +24,18 @@ fn error_codes() {
         (Ours::NotLeaderOrFollower, Theirs::NotLeaderOrFollower),
         (Ours::RequestTimedOut, Theirs::RequestTimedOut),
         (Ours::MessageTooLarge, Theirs::MessageTooLarge),
+        (Ours::OffsetMetadataTooLarge, Theirs::OffsetMetadataTooLarge),
         (Ours::CoordinatorLoadInProgress, Theirs::CoordinatorLoadInProgress),
+        (Ours::CoordinatorNotAvailable, Theirs::CoordinatorNotAvailable),
+        (Ours::NotCoordinator, Theirs::NotCoordinator),
         (Ours::InvalidTopic, Theirs::InvalidTopicException),
         (Ours::InvalidRequiredAcks, Theirs::InvalidRequiredAcks),
+        (Ours::IllegalGeneration, Theirs::IllegalGeneration),
+        (Ours::InconsistentGroupProtocol, Theirs::InconsistentGroupProtocol),
+        (Ours::InvalidGroupId, Theirs::InvalidGroupId),
+        (Ours::UnknownMemberId, Theirs::UnknownMemberId),
+        (Ours::InvalidSessionTimeout, Theirs::InvalidSessionTimeout),
+        (Ours::RebalanceInProgress, Theirs::RebalanceInProgress),
         (Ours::InvalidTimestamp, Theirs::InvalidTimestamp),
         (Ours::UnsupportedVersion, Theirs::UnsupportedVersion),
         (Ours::TopicAlreadyExists, Theirs::TopicAlreadyExists),
@@ -34,16 +45,35 @@ fn error_codes() {
         (Ours::InvalidConfig, Theirs::InvalidConfig),
         (Ours::NotController, Theirs::NotController),
         (Ours::InvalidRequest, Theirs::InvalidRequest),
+        (Ours::PolicyViolation, Theirs::PolicyViolation),
         (Ours::OutOfOrderSequenceNumber, Theirs::OutOfOrderSequenceNumber),
         (Ours::InvalidProducerEpoch, Theirs::InvalidProducerEpoch),
         (Ours::KafkaStorageError, Theirs::KafkaStorageError),
         (Ours::UnknownProducerId, Theirs::UnknownProducerId),
+        (Ours::NonEmptyGroup, Theirs::NonEmptyGroup),
+        (Ours::GroupIdNotFound, Theirs::GroupIdNotFound),
         (Ours::FetchSessionIdNotFound, Theirs::FetchSessionIdNotFound),
+        (Ours::InvalidFetchSessionEpoch, Theirs::InvalidFetchSessionEpoch),
+        (Ours::FencedLeaderEpoch, Theirs::FencedLeaderEpoch),
         (Ours::UnknownLeaderEpoch, Theirs::UnknownLeaderEpoch),
         (Ours::UnsupportedCompressionType, Theirs::UnsupportedCompressionType),
+        (Ours::MemberIdRequired, Theirs::MemberIdRequired),
+        (Ours::GroupMaxSizeReached, Theirs::GroupMaxSizeReached),
+        (Ours::FencedInstanceId, Theirs::FencedInstanceId),
+        (Ours::EligibleLeadersNotAvailable, Theirs::EligibleLeadersNotAvailable),
+        (Ours::ElectionNotNeeded, Theirs::ElectionNotNeeded),
+        (Ours::NoReassignmentInProgress, Theirs::NoReassignmentInProgress),
+        (Ours::GroupSubscribedToTopic, Theirs::GroupSubscribedToTopic),
         (Ours::InvalidRecord, Theirs::InvalidRecord),
         (Ours::ThrottlingQuotaExceeded, Theirs::ThrottlingQuotaExceeded),
         (Ours::UnknownTopicId, Theirs::UnknownTopicId),
+        (Ours::InconsistentTopicId, Theirs::InconsistentTopicId),
+        (Ours::FetchSessionTopicIdError, Theirs::FetchSessionTopicIdError),
+        (Ours::FencedMemberEpoch, Theirs::FencedMemberEpoch),
+        (Ours::UnreleasedInstanceId, Theirs::UnreleasedInstanceId),
+        (Ours::UnsupportedAssignor, Theirs::UnsupportedAssignor),
+        (Ours::StaleMemberEpoch, Theirs::StaleMemberEpoch),
+        (Ours::InvalidRegularExpression, Theirs::InvalidRegularExpression),
     ];
     for (ours, theirs) in pairs {
         assert_eq!(ours as i16, theirs.code(), "{ours:?}");
