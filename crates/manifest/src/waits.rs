@@ -61,14 +61,9 @@ impl Waits {
         Waits {
             scale,
             window_ms: ms(10 * MINUTE, 10 * SECOND),
-<<<<<<< HEAD
-            producer_expiry_ms: ms(24 * HOUR, 60 * SECOND),
-            offset_retention_ms: ms(7 * 24 * HOUR, 60 * SECOND),
-            node_silence_ms: ms(24 * HOUR, 60 * SECOND),
-=======
             producer_expiry_ms: ms(24 * HOUR, 30 * SECOND),
+            offset_retention_ms: ms(7 * 24 * HOUR, 30 * SECOND),
             node_silence_ms: ms(24 * HOUR, 30 * SECOND),
->>>>>>> main
             stale_ms: ms(MINUTE, 2 * SECOND),
             slot_age_ms: ms(24 * HOUR, 30 * SECOND),
             evidence_after_ms: ms(HOUR, 5 * SECOND),

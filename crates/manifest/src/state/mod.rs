@@ -5,15 +5,11 @@
 
 mod alter;
 mod apply;
-<<<<<<< HEAD
 mod configs;
-mod expiry;
-mod groups;
-=======
 mod entries;
 mod expiry;
 mod freed;
->>>>>>> main
+mod groups;
 mod hash;
 mod moves;
 mod objects;
@@ -31,32 +27,25 @@ use lakebed_record::{
 };
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
-<<<<<<< HEAD
 pub use configs::{
     ConfigResource, MAX_CONFIG_BYTES, MAX_CONFIG_NAME, MAX_CONFIG_VALUE, MAX_CONFIGS, MAX_CONFIGS_BYTES, with_changes,
 };
+pub use entries::Entries;
+use freed::Freed;
 pub use groups::{
     CommittedOffset, ConsumerGroup, MAX_GROUP_BYTES, MAX_GROUP_METADATA, MAX_OFFSET_METADATA, Offsets, Totals,
 };
-pub use partition::{AppendedBatch, Entries, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
-=======
-pub use entries::Entries;
-use freed::Freed;
 pub use partition::{AppendedBatch, Entry, Located, MAX_ENTRY_LEN, Page, PartitionState, ProducerState};
->>>>>>> main
 pub use parts::{PartError, decode_globals, encode_globals};
 
 use crate::waits::Waits;
 
 pub const BUCKETS: usize = 256;
 
-<<<<<<< HEAD
 /// Names and values, sorted by name.
 pub type Configs = Vec<(String, String)>;
-=======
 /// Less silence than this (ms of log time) ends no duty, however small the waiting times are.
 const DUTY_MS: i64 = 10_000;
->>>>>>> main
 
 /// A registered incarnation, or the tombstone of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,12 +95,9 @@ pub struct State {
     next_producer_id: i64,
     /// Producer states of ids below this may have been expired.
     producers_expired_below: i64,
-<<<<<<< HEAD
     /// Epoch of the last claim of any consumer group.
     last_claim_epoch: u64,
-=======
     freed: Freed,
->>>>>>> main
     buckets: Vec<Arc<Bucket>>,
     /// The bucket's for its whole life, so no part of the hash.
     waits: Waits,
@@ -120,17 +106,14 @@ pub struct State {
     /// (partition, producer) pairs.
     producer_states: usize,
     partitions: usize,
-<<<<<<< HEAD
     group_totals: Totals,
     /// How often a topic was created, deleted or altered since this state was made.
     topic_changes: u64,
     /// What the configs in the buckets take, in bytes.
     config_bytes: usize,
-=======
     entries: usize,
     /// Bytes of the batches that were appended since this state was read or made.
     appended: u64,
->>>>>>> main
 }
 
 impl Default for State {
@@ -153,24 +136,18 @@ impl State {
             feature_level: 1,
             next_producer_id: 1,
             producers_expired_below: 0,
-<<<<<<< HEAD
             last_claim_epoch: 0,
-=======
             freed: Freed::default(),
->>>>>>> main
             buckets: vec![Arc::default(); BUCKETS],
             waits,
             names: Arc::default(),
             producer_states: 0,
             partitions: 0,
-<<<<<<< HEAD
             group_totals: Totals::default(),
             config_bytes: 0,
             topic_changes: 0,
-=======
             entries: 0,
             appended: 0,
->>>>>>> main
         }
     }
 
@@ -273,11 +250,8 @@ impl State {
             self.next_producer_id as u64,
             self.producers_expired_below as u64,
         ]);
-<<<<<<< HEAD
         let globals = globals.wrapping_add(hash::claims(self.last_claim_epoch));
-=======
         let globals = globals.wrapping_add(hash::freed(&self.freed));
->>>>>>> main
         self.buckets.iter().fold(globals, |sum, b| sum.wrapping_add(b.hash))
     }
 

@@ -9,15 +9,11 @@ use lakebed_record::{
 };
 use prost::Message;
 
-<<<<<<< HEAD
 use super::configs::ConfigPart;
-use super::groups::GroupPart;
-use super::partition::{AppendedBatch, Entries, Entry, Page, PartitionState, ProducerState};
-=======
 use super::entries::Entries;
 use super::freed::Span;
+use super::groups::GroupPart;
 use super::partition::{AppendedBatch, Entry, Page, PartitionState, ProducerState, REMEMBERED_BATCHES};
->>>>>>> main
 use super::{NodeState, State, Topic};
 use crate::waits::Waits;
 
@@ -165,13 +161,11 @@ struct Globals {
     /// What waiting times are divided by; 0 means 1.
     #[prost(uint32, tag = "6")]
     time_scale: u32,
-<<<<<<< HEAD
     /// Epoch of the last claim of a consumer group.
     #[prost(uint64, tag = "7")]
     last_claim_epoch: u64,
-=======
     /// Spans of log time in which inline slots became free, the newest first.
-    #[prost(message, repeated, tag = "7")]
+    #[prost(message, repeated, tag = "8")]
     freed: Vec<FreedPart>,
 }
 
@@ -181,7 +175,6 @@ struct FreedPart {
     since: i64,
     #[prost(uint64, tag = "2")]
     lowest: u64,
->>>>>>> main
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,11 +199,8 @@ pub fn encode_globals(state: &State) -> Vec<u8> {
         next_producer_id: state.next_producer_id,
         producers_expired_below: state.producers_expired_below,
         time_scale: Some(state.waits.scale()).filter(|scale| *scale != 1).unwrap_or_default(),
-<<<<<<< HEAD
         last_claim_epoch: state.last_claim_epoch,
-=======
         freed: freed.map(|span| FreedPart { since: span.since.0, lowest: span.lowest.0 }).collect(),
->>>>>>> main
     };
     globals.encode_to_vec()
 }
@@ -230,13 +220,10 @@ pub fn decode_globals(bytes: &[u8]) -> Result<State, PartError> {
     state.feature_level = g.feature_level as u16;
     state.next_producer_id = g.next_producer_id;
     state.producers_expired_below = g.producers_expired_below;
-<<<<<<< HEAD
     state.last_claim_epoch = g.last_claim_epoch;
-=======
     for (to, span) in state.freed.0.iter_mut().zip(g.freed) {
         *to = Some(Span { since: LogTime(span.since), lowest: Slot(span.lowest) });
     }
->>>>>>> main
     Ok(state)
 }
 
