@@ -135,8 +135,8 @@ impl Consumer {
         }
         let mut union = self.topics.clone();
         match self.resolved.get(subscription) {
-            Some(known) => union.extend(known.iter()),
-            None => union.extend(subscription.resolve(topics)),
+            Some(known) if self.seen == Some(topics.version()) => union.extend(known.iter()),
+            _ => union.extend(subscription.resolve(topics)),
         }
         let strings = request.client.id.len() + request.client.host.len() + request.member_id.len();
         let optional = [&request.instance_id, &request.rack_id].into_iter().flatten().map(String::len).sum::<usize>();
