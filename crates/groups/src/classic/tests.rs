@@ -122,6 +122,8 @@ fn two_members_share_a_generation() {
         assert_eq!(bench.group.check_commit(&member(id, 2), bench.now).unwrap().generation, 2);
         assert_eq!(bench.group.check_commit(&member(id, 1), bench.now).unwrap_err(), GroupError::IllegalGeneration);
     }
+    let sync = bench.ask_sync(member(&b, 1), &[]);
+    assert_eq!(bench.refused(sync), GroupError::IllegalGeneration);
     let stranger = member("x", 2);
     assert_eq!(bench.group.heartbeat(&stranger, bench.now), Err(GroupError::UnknownMemberId));
     assert_eq!(bench.group.check_commit(&member("", -1), bench.now).unwrap_err(), GroupError::UnknownMemberId);
@@ -430,6 +432,6 @@ fn metadata_that_is_not_ours_is_refused() {
     let restore = |kind, bytes: &[u8]| Group::restore(config.clone(), kind, 2, bytes, Duration::ZERO);
     assert!(restore(Kind::Classic, &bench.stored.metadata).is_ok());
     assert!(matches!(restore(Kind::Consumer, &bench.stored.metadata), Err(RestoreError::Invalid(_))));
-    assert!(matches!(restore(Kind::Classic, &bench.stored.metadata[1..]), Err(_)));
+    assert!(restore(Kind::Classic, &bench.stored.metadata[1..]).is_err());
     assert!(matches!(restore(Kind::Classic, &[]), Err(RestoreError::Invalid(_))));
 }

@@ -29,6 +29,8 @@ struct Consumer {
     protocol: String,
     assigned: BTreeSet<u8>,
     step: Step,
+    /// Has joined, but is slow to sync: with what it hands out if it leads.
+    late: Option<Vec<(String, Bytes)>>,
     /// Says nothing until then.
     paused: Duration,
 }
@@ -149,7 +151,10 @@ impl World {
             return;
         }
         match consumer.step {
-            Step::Out(at) if at <= now => self.join(i),
+            Step::Out(at) if at <= now => match self.consumers[i].late.take() {
+                Some(assignments) => self.sync(i, assignments),
+                None => self.join(i),
+            },
             Step::Joining(_, since) | Step::Syncing(_, since) if since + REQUEST_TIMEOUT <= now => {
                 self.consumers[i].step = Step::Out(now);
             }
@@ -269,9 +274,9 @@ impl World {
                 consumer.protocol = joined.protocol.clone();
                 let assigns = joined.leader == joined.member_id && joined.leader_assigns == LeaderAssigns::Yes;
                 let assignments = if assigns { divide(&joined.members) } else { Vec::new() };
-                if self.chaos && self.random.chance(5) {
-                    // Syncs late, or never.
-                    self.consumers[i].paused = self.now + self.random.millis(30_000);
+                if self.chaos && self.random.chance(10) {
+                    consumer.late = Some(assignments);
+                    consumer.step = Step::Out(self.now + self.random.millis(14_000));
                     return;
                 }
                 self.sync(i, assignments);
@@ -326,7 +331,7 @@ impl World {
         let known = self.handed_out.entry(generation).or_default();
         for member in members {
             let unknown = !known.contains_key(&member.member_id);
-            if unknown && (member.assignment.is_empty() || known.values().any(|a| *a == member.assignment)) {
+            if unknown && known.values().any(|a| *a == member.assignment) {
                 known.insert(member.member_id, member.assignment);
             }
         }
@@ -377,6 +382,7 @@ fn fresh(instance: Option<String>, now: Duration) -> Consumer {
         protocol: String::new(),
         assigned: BTreeSet::new(),
         step: Step::Out(now),
+        late: None,
         paused: Duration::ZERO,
     }
 }
