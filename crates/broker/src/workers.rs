@@ -33,7 +33,8 @@ impl Workers {
         groups: &Groups,
     ) -> Workers {
         let workers = Workers { merging: Arc::default(), collecting: Arc::default(), beating: Arc::default() };
-        spawn(&workers.beating, groups.beating());
+        let beating = groups.clone();
+        spawn(&workers.beating, inputs.env.clone(), move || beating.beating(), || {});
         if config.background.collecting {
             let (background, inputs, candidates) = (config.background.clone(), inputs.clone(), candidates.clone());
             let env = inputs.env.clone();

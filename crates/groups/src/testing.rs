@@ -64,10 +64,6 @@ impl TopicMap {
     pub fn at(&self, name: &str, partition: i32) -> TopicPartition {
         TopicPartition::new(self.topics[name].id, partition)
     }
-
-    pub fn all(&self) -> Vec<TopicPartition> {
-        self.topics.values().flat_map(|t| (0..t.partitions).map(|p| TopicPartition::new(t.id, p))).collect()
-    }
 }
 
 impl Topics for TopicMap {

@@ -135,8 +135,8 @@ impl Consumer {
         }
         let mut union = self.topics.clone();
         match self.resolved.get(subscription) {
-            Some(known) => union.extend(known.iter()),
-            None => union.extend(subscription.resolve(topics)),
+            Some(known) if self.seen == Some(topics.version()) => union.extend(known.iter()),
+            _ => union.extend(subscription.resolve(topics)),
         }
         let strings = request.client.id.len() + request.client.host.len() + request.member_id.len();
         let optional = [&request.instance_id, &request.rack_id].into_iter().flatten().map(String::len).sum::<usize>();
@@ -179,7 +179,8 @@ impl Consumer {
             self.statics.insert(instance, member_id.clone());
         }
         let Some(member) = self.members.get_mut(&member_id) else { return false };
-        let assignor = request.server_assignor.as_deref().and_then(Assignor::named).or(member.server_assignor);
+        let kept = member.server_assignor.filter(|_| request.member_epoch != JOIN);
+        let assignor = request.server_assignor.as_deref().and_then(Assignor::named).or(kept);
         let rebalance_timeout = request.rebalance_timeout.unwrap_or(member.rebalance_timeout);
         if (assignor, rebalance_timeout) != (member.server_assignor, member.rebalance_timeout) {
             core.out.changed();
@@ -286,8 +287,9 @@ fn check_epoch(member: &Member, request: &ConsumerHeartbeat) -> Result<(), Group
     }
 }
 
+/// Who joins says everything; afterwards what is not said has not changed.
 fn subscription(request: &ConsumerHeartbeat, present: Option<&Member>) -> Subscription {
-    let before = present.map(|m| &m.subscription);
+    let before = present.filter(|_| request.member_epoch != JOIN).map(|m| &m.subscription);
     let names = request.subscribed_names.as_ref().map(|names| names.iter().cloned().collect());
     let regex = request.subscribed_regex.as_ref().map(|regex| (!regex.is_empty()).then(|| regex.clone()));
     Subscription {

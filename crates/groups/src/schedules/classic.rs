@@ -29,6 +29,8 @@ struct Consumer {
     protocol: String,
     assigned: BTreeSet<u8>,
     step: Step,
+    /// Has joined, but is slow to sync: with what it hands out if it leads.
+    late: Option<Vec<(String, Bytes)>>,
     /// Says nothing until then.
     paused: Duration,
 }
@@ -39,7 +41,6 @@ struct World {
     owner: Owner,
     consumers: Vec<Consumer>,
     next_token: u64,
-    asked: BTreeMap<Token, usize>,
     /// Tokens that were asked of the present owner and not answered.
     open: BTreeSet<Token>,
     chaos: bool,
@@ -68,7 +69,6 @@ impl World {
             owner: Owner::new(config),
             consumers: Vec::new(),
             next_token: 0,
-            asked: BTreeMap::new(),
             open: BTreeSet::new(),
             chaos: true,
             handed_out: BTreeMap::new(),
@@ -77,10 +77,9 @@ impl World {
         }
     }
 
-    fn token(&mut self, consumer: usize) -> Token {
+    fn token(&mut self) -> Token {
         self.next_token += 1;
         let token = Token(self.next_token);
-        self.asked.insert(token, consumer);
         self.open.insert(token);
         token
     }
@@ -129,16 +128,6 @@ impl World {
             _ => {}
         }
         self.consumers.retain(|c| c.step != Step::Dead);
-        self.reindex();
-    }
-
-    /// Tokens name consumers by their place; after some went, the answers to their questions mean nothing.
-    fn reindex(&mut self) {
-        let waits = |c: &Consumer| match c.step {
-            Step::Joining(token, _) | Step::Syncing(token, _) => Some(token),
-            _ => None,
-        };
-        self.asked = self.consumers.iter().enumerate().filter_map(|(i, c)| Some((waits(c)?, i))).collect();
     }
 
     fn spawn(&mut self) {
@@ -149,8 +138,7 @@ impl World {
     fn leave(&mut self) {
         let i = self.random.below(self.consumers.len() as u64) as usize;
         let who = Leaving { member_id: self.consumers[i].member_id.clone(), instance_id: None };
-        let token = self.token(i);
-        self.asked.remove(&token);
+        let token = self.token();
         let effects = self.owner.group.leave(token, &[who], self.now);
         self.consumers[i].step = Step::Dead;
         self.run(effects);
@@ -163,7 +151,10 @@ impl World {
             return;
         }
         match consumer.step {
-            Step::Out(at) if at <= now => self.join(i),
+            Step::Out(at) if at <= now => match self.consumers[i].late.take() {
+                Some(assignments) => self.sync(i, assignments),
+                None => self.join(i),
+            },
             Step::Joining(_, since) | Step::Syncing(_, since) if since + REQUEST_TIMEOUT <= now => {
                 self.consumers[i].step = Step::Out(now);
             }
@@ -209,7 +200,7 @@ impl World {
     }
 
     fn join(&mut self, i: usize) {
-        let token = self.token(i);
+        let token = self.token();
         let fresh = format!("{:032}", self.next_token);
         let consumer = &mut self.consumers[i];
         consumer.step = Step::Joining(token, self.now);
@@ -236,7 +227,9 @@ impl World {
                     self.open.remove(&token);
                     self.check(&reply);
                     let lost = self.chaos && self.random.chance(5);
-                    if let Some(i) = self.asked.remove(&token).filter(|_| !lost) {
+                    let waits =
+                        |c: &Consumer| matches!(c.step, Step::Joining(t, _) | Step::Syncing(t, _) if t == token);
+                    if let Some(i) = self.consumers.iter().position(waits).filter(|_| !lost) {
                         self.receive(i, token, reply);
                     }
                 }
@@ -281,10 +274,9 @@ impl World {
                 consumer.protocol = joined.protocol.clone();
                 let assigns = joined.leader == joined.member_id && joined.leader_assigns == LeaderAssigns::Yes;
                 let assignments = if assigns { divide(&joined.members) } else { Vec::new() };
-                if self.chaos && self.random.chance(5) {
-                    // Syncs late, or never.
-                    self.consumers[i].paused = self.now + self.random.millis(30_000);
-                    self.consumers[i].step = Step::Joining(token, self.now);
+                if self.chaos && self.random.chance(10) {
+                    consumer.late = Some(assignments);
+                    consumer.step = Step::Out(self.now + self.random.millis(14_000));
                     return;
                 }
                 self.sync(i, assignments);
@@ -306,7 +298,7 @@ impl World {
     }
 
     fn sync(&mut self, i: usize, assignments: Vec<(String, Bytes)>) {
-        let token = self.token(i);
+        let token = self.token();
         let consumer = &mut self.consumers[i];
         consumer.step = Step::Syncing(token, self.now);
         let member = MemberRef {
@@ -339,7 +331,7 @@ impl World {
         let known = self.handed_out.entry(generation).or_default();
         for member in members {
             let unknown = !known.contains_key(&member.member_id);
-            if unknown && (member.assignment.is_empty() || known.values().any(|a| *a == member.assignment)) {
+            if unknown && known.values().any(|a| *a == member.assignment) {
                 known.insert(member.member_id, member.assignment);
             }
         }
@@ -351,7 +343,6 @@ impl World {
         self.consumers.iter_mut().for_each(|c| c.paused = Duration::ZERO);
         self.consumers.retain(|c| c.step != Step::Dead);
         self.consumers.truncate(12);
-        self.reindex();
         let until = self.now + secs(200);
         while self.now < until {
             self.step();
@@ -391,6 +382,7 @@ fn fresh(instance: Option<String>, now: Duration) -> Consumer {
         protocol: String::new(),
         assigned: BTreeSet::new(),
         step: Step::Out(now),
+        late: None,
         paused: Duration::ZERO,
     }
 }

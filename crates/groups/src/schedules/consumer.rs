@@ -273,13 +273,15 @@ impl World {
         let inside: Vec<&Consumer> = self.consumers.iter().filter(|c| c.epoch > 0).collect();
         let ids: BTreeSet<&String> = members.iter().map(|m| &m.member_id).collect();
         assert_eq!(ids, inside.iter().map(|c| &c.member_id).collect(), "those who live, and nobody else");
-        assert!(inside.len() >= self.consumers.len().min(5), "most have room");
+        let places: BTreeSet<&String> =
+            self.consumers.iter().map(|c| c.instance.as_ref().unwrap_or(&c.member_id)).collect();
+        assert_eq!(inside.len(), places.len().min(self.owner.config.max_members), "all for whom there is room");
         assert_eq!(self.owner.group.members(), self.owner.stored.members as usize);
         if inside.is_empty() {
             return;
         }
         assert_eq!(described.state, GroupState::Stable);
-        let mut all = Vec::new();
+        let mut all: Vec<TopicPartition> = Vec::new();
         for consumer in &inside {
             assert_eq!(consumer.epoch, described.generation, "one epoch for all");
             let member = members.iter().find(|m| m.member_id == consumer.member_id).expect("a member");

@@ -11,7 +11,7 @@ use crate::*;
 
 /// How many schedules of each protocol; more by `LAKEBED_GROUP_SEEDS`.
 fn seeds() -> u64 {
-    std::env::var("LAKEBED_GROUP_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300)
+    std::env::var("LAKEBED_GROUP_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(100)
 }
 
 /// An owner, what is stored, and the write on its way.
