@@ -16,6 +16,8 @@ use lakebed_store::env::Env;
 use lakebed_store::{BoxFuture, Created, ReadError, Store};
 use tokio::sync::{mpsc, oneshot};
 
+pub(super) use hearing::Hearing;
+
 use super::{ApplyListener, ManifestConfig, Receipt, Request, Shared, SubmitError};
 use crate::clean::{Cleaned, Progress};
 use crate::commit::{self, SlotContent};
@@ -49,8 +51,6 @@ enum Done {
 
 /// What was done, and what the reply says of the store's clock.
 type Finished = (Done, Option<Dated>);
-
-pub(super) use hearing::Hearing;
 
 pub(super) struct Task {
     store: Arc<dyn Store>,
