@@ -18,6 +18,8 @@ use lakebed_store::env::Env;
 use lakebed_store::{BoxFuture, Created, ReadError, Store};
 use tokio::sync::{mpsc, oneshot};
 
+pub(super) use hearing::Hearing;
+
 use super::{ApplyListener, ManifestConfig, Receipt, Request, Shared, SubmitError};
 use crate::clean::{Cleaned, Progress};
 use crate::commit::{self, SlotContent};

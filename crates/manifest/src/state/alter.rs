@@ -12,7 +12,7 @@ use super::{State, Topic, configs, hash};
 impl State {
     pub(super) fn alter_topic_configs(&mut self, op: &AlterTopicConfigs) -> OpOutcome {
         let Some(topic) = self.topic_of(&op.topic_id) else { return OpOutcome::UnknownTopic };
-        let changed = op.change.as_ref().and_then(|change| configs::with_changes(&topic.configs, change));
+        let changed = op.change.as_ref().and_then(|change| configs::changed_configs(&topic.configs, change));
         let Some(configs) = changed else { return OpOutcome::Refused };
         let id = topic.id;
         self.update_topic(id, |topic| topic.configs = configs);

@@ -63,11 +63,11 @@ impl ConfigResource {
 
 /// Configs of a new topic; `None` if they are too many or too long.
 pub(super) fn given(set: &[ConfigEntry]) -> Option<Configs> {
-    with_changes(&[], &ConfigChange { set: set.to_vec(), ..ConfigChange::default() })
+    changed_configs(&[], &ConfigChange { set: set.to_vec(), ..ConfigChange::default() })
 }
 
 /// What a change makes of configs; `None` if that is too much. Deletions come before what is set.
-pub fn with_changes(present: &[(String, String)], change: &ConfigChange) -> Option<Configs> {
+pub fn changed_configs(present: &[(String, String)], change: &ConfigChange) -> Option<Configs> {
     let mut configs: BTreeMap<String, String> =
         if change.replace { BTreeMap::new() } else { present.iter().cloned().collect() };
     change.delete.iter().for_each(|name| drop(configs.remove(name)));
@@ -76,19 +76,19 @@ pub fn with_changes(present: &[(String, String)], change: &ConfigChange) -> Opti
     fit(&configs).then_some(configs)
 }
 
-fn fit(configs: &Configs) -> bool {
+fn fit(configs: &[(String, String)]) -> bool {
     let fits = |(name, value): &(String, String)| {
         (1..=MAX_CONFIG_NAME).contains(&name.len()) && value.len() <= MAX_CONFIG_VALUE
     };
     configs.len() <= MAX_CONFIGS && bytes(configs) <= MAX_CONFIGS_BYTES && configs.iter().all(fits)
 }
 
-fn bytes(configs: &Configs) -> usize {
+fn bytes(configs: &[(String, String)]) -> usize {
     configs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// What they take beside what names them.
-fn cost(resource: &ConfigResource, configs: &Configs) -> usize {
+fn cost(resource: &ConfigResource, configs: &[(String, String)]) -> usize {
     let (namespace, name) = resource.names();
     128 + namespace.len() + name.len() + 48 * configs.len() + bytes(configs)
 }
@@ -109,10 +109,10 @@ impl State {
             return OpOutcome::Refused;
         };
         let present = self.configs(&resource);
-        let Some(configs) = op.change.as_ref().and_then(|change| with_changes(present, change)) else {
+        let Some(configs) = op.change.as_ref().and_then(|change| changed_configs(present, change)) else {
             return OpOutcome::Refused;
         };
-        let present = if present.is_empty() { 0 } else { cost(&resource, &present.to_vec()) };
+        let present = if present.is_empty() { 0 } else { cost(&resource, present) };
         let next = if configs.is_empty() { 0 } else { cost(&resource, &configs) };
         if next > present && self.config_bytes + (next - present) > MAX_CONFIG_BYTES {
             return OpOutcome::OutOfSpace;
@@ -165,7 +165,7 @@ impl State {
     }
 }
 
-fn configs_hash(resource: &ConfigResource, configs: &Configs) -> u64 {
+fn configs_hash(resource: &ConfigResource, configs: &[(String, String)]) -> u64 {
     hash::encoded(Element::Configs, &ConfigPart::of(resource, configs).encode_to_vec())
 }
 
@@ -184,7 +184,7 @@ pub(super) struct ConfigPart {
 }
 
 impl ConfigPart {
-    pub fn of(resource: &ConfigResource, configs: &Configs) -> ConfigPart {
+    pub fn of(resource: &ConfigResource, configs: &[(String, String)]) -> ConfigPart {
         let (namespace, name) = resource.names();
         ConfigPart {
             scope: resource.scope().into(),

@@ -28,7 +28,8 @@ use lakebed_record::{
 
 pub use apply::{Applied, MAX_PARTITIONS, MAX_PRODUCER_STATES, MAX_STEP_MS};
 pub use configs::{
-    ConfigResource, MAX_CONFIG_BYTES, MAX_CONFIG_NAME, MAX_CONFIG_VALUE, MAX_CONFIGS, MAX_CONFIGS_BYTES, with_changes,
+    ConfigResource, MAX_CONFIG_BYTES, MAX_CONFIG_NAME, MAX_CONFIG_VALUE, MAX_CONFIGS, MAX_CONFIGS_BYTES,
+    changed_configs,
 };
 pub use entries::Entries;
 use freed::Freed;

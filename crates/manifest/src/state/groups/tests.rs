@@ -420,13 +420,11 @@ fn what_groups_take_is_bounded() {
     let claims = (0..=left / head_cost(&key("0000"), 0)).map(|i| log.one(A, claim(&format!("{i:04}"), 0))).last();
     assert_eq!(claims, Some(OpOutcome::OutOfSpace));
     // What is there goes on.
-    let none = OpOutcome::OffsetsCommitted(vec![vec![
-        CommitOutcome::Committed,
-        CommitOutcome::Committed,
-        CommitOutcome::OutOfSpace,
-    ]]);
-    assert!(log.state.group_totals().bytes + 3 * 96 > MAX_GROUP_BYTES);
-    assert_eq!(log.one(A, commit(&id, epoch, None, TOPIC, &[(0, 1), (1, 1), (2, 1)])), none);
+    let fit = (MAX_GROUP_BYTES - log.state.group_totals().bytes) / offset_cost("");
+    assert!((1..3).contains(&fit), "{fit}");
+    let each = [vec![CommitOutcome::Committed; fit], vec![CommitOutcome::OutOfSpace; 3 - fit]].concat();
+    let outcome = log.one(A, commit(&id, epoch, None, TOPIC, &[(0, 1), (1, 1), (2, 1)]));
+    assert_eq!(outcome, OpOutcome::OffsetsCommitted(vec![each]));
     assert_eq!(log.one(A, commit(&id, epoch, None, TOPIC, &[(0, 2)])), committed(1));
     let again = WriteGroup { metadata: vec![2; MAX_GROUP_METADATA], ..write(&id, epoch, 1, 0) };
     assert_eq!(log.one(A, OpKind::WriteGroup(again)), OpOutcome::Done);

@@ -191,7 +191,7 @@ impl Run {
                 let owned = self.model.owned(node, &id, epoch);
                 assert_eq!(outcome == OpOutcome::Done, owned.is_some());
                 if let Some(g) = owned {
-                    named.iter().for_each(|tp| drop(g.offsets.remove(&(tp.topic.0, tp.partition.0))));
+                    g.offsets.retain(|(topic, p), _| !named.contains(&tp(*topic, *p)));
                 }
             }
             75..77 => {
