@@ -144,7 +144,12 @@ pub struct CleaningStatus {
 
 enum Request {
     /// `within`: how long it may wait for others to share a commit with.
-    Submit { ops: Vec<Op>, inline: Vec<Bytes>, within: Duration, reply: oneshot::Sender<Result<Receipt, SubmitError>> },
+    Submit {
+        ops: Vec<Op>,
+        inline: Vec<Bytes>,
+        within: Duration,
+        reply: oneshot::Sender<Result<Receipt, SubmitError>>,
+    },
     Barrier(oneshot::Sender<()>),
     Fence(oneshot::Sender<LogTime>),
     Follow,

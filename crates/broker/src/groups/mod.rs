@@ -110,7 +110,7 @@ impl Groups {
     }
 
     /// Gives the signs of life, until it is dropped.
-    pub(crate) fn beating(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn beating(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = &self.inner;
         beat::run(Arc::clone(&inner.beat), inner.manifest.clone(), inner.env.clone())
     }
@@ -465,8 +465,7 @@ fn kind_op(kind: Kind) -> GroupKind {
 /// What the state alone tells of a group that nobody has in memory.
 fn at_rest(group: &lakebed_manifest::state::ConsumerGroup) -> Description {
     let config = Config::default();
-    let restored =
-        Group::restore(config, kind_of(group.kind), group.generation, &group.metadata, Duration::ZERO);
+    let restored = Group::restore(config, kind_of(group.kind), group.generation, &group.metadata, Duration::ZERO);
     match restored {
         Ok(group) => group.describe(),
         Err(_) => Description {

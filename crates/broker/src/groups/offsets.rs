@@ -86,8 +86,7 @@ mod tests {
         let offsets = [offset(1, 0), offset(2, 0), offset(1, 1), offset(2, 1), offset(1, 2)];
         let allowed = [true, true, true, false, true];
         let ops = to_ops(offsets.iter().zip(allowed).filter(|(_, allowed)| *allowed).map(|(o, _)| o));
-        let partitions: Vec<Vec<i32>> =
-            ops.iter().map(|t| t.offsets.iter().map(|o| o.partition).collect()).collect();
+        let partitions: Vec<Vec<i32>> = ops.iter().map(|t| t.offsets.iter().map(|o| o.partition).collect()).collect();
         assert_eq!(partitions, [vec![0, 1, 2], vec![0]]);
         use CommitOutcome::*;
         let results = to_results(&offsets, &allowed, &[vec![Committed, Invalid, OutOfSpace], vec![UnknownPartition]]);

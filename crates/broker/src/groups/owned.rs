@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use lakebed_groups::{
-    ConsumerHeartbeat, Description, Effect, Group, GroupError, JoinRequest, Leaving, MemberRef, Persist, PersistOutcome,
-    Reply, SyncRequest, Token,
+    ConsumerHeartbeat, Description, Effect, Group, GroupError, JoinRequest, Leaving, MemberRef, Persist,
+    PersistOutcome, Reply, SyncRequest, Token,
 };
 use lakebed_manifest::{Receipt, SubmitError, Ticket};
 use lakebed_record::ops::{CommitOffsets, DeleteGroup, DeleteOffsets, GroupRef, OpKind, OpOutcome, WriteGroup};

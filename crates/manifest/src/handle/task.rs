@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{self, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use bytes::Bytes;
 use lakebed_record::ops::{NodeDown, Op, OpKind};
 use lakebed_record::{Incarnation, LogTime, Slot, keys};
 use lakebed_store::env::Env;
@@ -55,8 +55,6 @@ enum Done {
 
 /// What was done, and what the reply says of the store's clock.
 type Finished = (Done, Option<Dated>);
-
-pub(super) use hearing::Hearing;
 
 /// A group without a number yet.
 struct Patient {
