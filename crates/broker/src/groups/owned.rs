@@ -50,6 +50,7 @@ pub enum DeleteError {
     Group(#[from] GroupError),
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Event {
     Asked(Call),
     Written(PersistOutcome),
