@@ -11,6 +11,7 @@ from harness.suite import Suite, finish
 
 import confluent_cases
 import franz_cases
+import group_cases
 import java_cases
 import kafka_python_cases
 import kafkajs_cases
@@ -19,6 +20,7 @@ import kcat_cases
 CLIENTS = {
     "kcat": kcat_cases,
     "confluent": confluent_cases,
+    "groups": group_cases,
     "java": java_cases,
     "kafka-python": kafka_python_cases,
     "franz-go": franz_cases,
