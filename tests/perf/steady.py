@@ -43,6 +43,7 @@ class Samples:
 
     def add(self, row):
         self.rows.append(row)
+        WORK.mkdir(parents=True, exist_ok=True)
         path = WORK / f"{self.name}.tsv"
         with open(path, "w" if len(self.rows) == 1 else "a") as out:
             if len(self.rows) == 1:
@@ -270,7 +271,7 @@ def restart(url, options, how):
 def example(name):
     path = EXAMPLES / name
     if not path.exists():
-        raise Failed(f"{path} is not there: cargo build --release --workspace --examples")
+        raise Failed(f"{path} is not there: cargo build --release -p lakebed-testkit -p lakebed-manifest --examples")
     return path
 
 

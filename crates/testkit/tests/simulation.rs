@@ -41,7 +41,6 @@ const OUTCOMES: &[&str] = &[
     "outcome slot made anew below the floor",
     "outcome snapshot index deleted",
     "outcome snapshot part deleted",
-    "outcome second look",
     "outcome tombstone dropped",
     "outcome fetch several partitions",
     "outcome fetch unknown partition",
@@ -85,6 +84,7 @@ const RARE: &[&str] = &[
     "outcome halted by its clock",
     "outcome offsets unavailable",
     "outcome producer id unavailable",
+    "outcome second look",
     "outcome segment outside its window",
     "outcome topic unavailable",
 ];

@@ -38,7 +38,7 @@ const MOST_NAMES: usize = 1_000;
 const SEGMENTS: &str = "segments/";
 /// Partitions looked at before others have their turn.
 const LOOKED_AT: usize = 64;
-/// The first search after a start comes after this part of the time between two.
+/// The first search after a start, or after one that was given up, comes after this part of the time between two.
 const FIRST_SEARCH: u32 = 24;
 
 pub struct Collector {
@@ -81,8 +81,9 @@ impl Collector {
                 self.delete_pending().await;
             }
             if self.env.clock.monotonic() >= self.next_search {
-                self.search().await;
-                self.next_search = self.env.clock.monotonic() + self.orphans_every;
+                let done = self.search().await;
+                let wait = if done { self.orphans_every } else { self.orphans_every / FIRST_SEARCH };
+                self.next_search = self.env.clock.monotonic() + wait;
             }
         }
     }
@@ -130,10 +131,10 @@ impl Collector {
         gone
     }
 
-    /// Every object below `segments/`, page by page.
-    async fn search(&self) {
+    /// Every object below `segments/`, page by page. False if it was given up.
+    async fn search(&self) -> bool {
         if self.manifest.fence().await.is_err() {
-            return;
+            return false;
         }
         let in_use = self.in_use().await;
         let (mut found, mut sparse): (u64, _) = (0, BTreeSet::new());
@@ -141,14 +142,17 @@ impl Collector {
         while let Some(page) = pages.next().await {
             let objects = match page {
                 Ok(objects) => objects,
-                Err(fault) => return tracing::warn!(%fault, "the search for orphans was given up; it comes again"),
+                Err(fault) => {
+                    tracing::warn!(%fault, "the search for orphans was given up; it comes again");
+                    return false;
+                }
             };
             self.metrics.background().listed(objects.len() as u64);
             // Judged by what is applied now, after the reply.
             let orphans = self.manifest.read(|s| Garbage::in_page(s, objects.iter().map(|o| &o.key)));
             // A node that has come to doubt its own state goes by it no further.
             if !duty::is_ours(&self.manifest) {
-                return;
+                return false;
             }
             for key in &orphans.foreign {
                 tracing::warn!(%key, "this object is none of ours; it is left alone");
@@ -162,6 +166,7 @@ impl Collector {
             tracing::info!(found, "deleted objects that were stored and never named");
         }
         self.hand_over(sparse).await;
+        true
     }
 
     async fn in_use(&self) -> InUse {

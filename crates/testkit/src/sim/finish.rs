@@ -26,7 +26,7 @@ use crate::time::{MachineClock, SimClock};
 /// Invariant 11.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 /// By then whatever was under way has landed.
-const LANDED_AFTER: Duration = Duration::from_secs(11 * 60);
+pub const LANDED_AFTER: Duration = Duration::from_secs(11 * 60);
 
 /// Nothing fails any more: machines run, clocks are right.
 pub fn heal(world: &World) {

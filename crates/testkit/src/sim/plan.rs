@@ -66,9 +66,11 @@ impl Plan {
         Plan { cleaning: true, background: self.background || dice.one_in(2), time_scale, rests_ms, ..self }
     }
 
-    /// Rounds of cleaning are short, so that many are cut off by something.
+    /// Rounds of cleaning are short, so that many are cut off by something; but where they come once a minute, the few of a rest
+    /// must do for what hours have left.
     pub fn log(&self) -> ManifestConfig {
-        let cleaning = self.cleaning.then_some(Cleaning { slots_per_round: 25, parallel: 3 });
+        let slots_per_round = if self.time_scale == 1 { 1_000 } else { 25 };
+        let cleaning = self.cleaning.then_some(Cleaning { slots_per_round, parallel: 3 });
         let Plan { snapshot_every, time_scale, .. } = *self;
         ManifestConfig { snapshot_every, cleaning, time_scale, ..ManifestConfig::default() }
     }

@@ -11,9 +11,6 @@ use crate::entropy::Dice;
 const NIGHTS: u32 = 4;
 /// Records between two nights.
 const RECORDS: u32 = 10;
-/// Whatever was under way when the faults stopped has landed by then.
-const LANDED_AFTER: Duration = Duration::from_secs(11 * 60);
-
 /// When a run came to rest, and how long what had become garbage by then may have been left over.
 #[derive(Clone, Copy, Debug)]
 pub struct Rested {
@@ -27,7 +24,7 @@ pub async fn rest(world: &Arc<World>) -> Rested {
     let waits = world.plan.waits();
     let ms = |ms: i64| Duration::from_millis(ms as u64);
     // What is daily comes every night, also by a clock that is slow.
-    let night = (ms(waits.slot_age_ms * 11 / 10) + Duration::from_secs(10)).max(LANDED_AFTER);
+    let night = (ms(waits.slot_age_ms * 11 / 10) + Duration::from_secs(10)).max(finish::LANDED_AFTER);
     let day = 4 * waits.round_every + Duration::from_secs(60);
     for n in 0..NIGHTS {
         world.note(0, "night", &n);

@@ -1,4 +1,4 @@
-//! Duties that rest. They are the last author's; if it is gone and nobody writes, nobody does them. So every other node looks now
+//! Duties that rest. They are the last author's; if it is gone and nobody writes, nobody does them. So every node looks now
 //! and then, by reads alone. If nothing was written and the floor has not moved since its last look although something waits, it
 //! ticks, and is the last author then. Two that do so at once are safe: one of the ticks loses.
 //!
@@ -58,9 +58,10 @@ impl Watch {
 }
 
 impl Task {
+    /// Whoever takes itself for the last author looks as well: nobody may have told it of those who wrote since.
     fn watches(&self) -> bool {
         let on = self.config.cleaning.is_some() && self.shutdown.is_none() && self.core.registered().is_some();
-        on && !self.last_author && !self.looking && !self.taking_over
+        on && !self.looking && !self.taking_over
     }
 
     pub(super) fn watch_wake(&self) -> Option<Duration> {

@@ -50,6 +50,8 @@ fn too_early(past: &Past, name: &SegmentName, window: i64, at: Duration) -> Opti
     let now = past.after(head).log_time;
     match past.naming(name) {
         None if now > name.fence.0 + window => None,
+        // What merges or seals deletes its own output once it knows that it will not be named; and nobody asked for it later.
+        None if name.is_background() && past.asked_for(name).is_none_or(|slot| slot <= head) => None,
         None => Some(format!("it might still have been named at slot {head}, log time {now}")),
         Some(naming) if naming.last >= head => {
             Some(format!("slot {head} was the last one, and it is named: {naming:?}"))

@@ -37,6 +37,8 @@ pub struct Past {
     /// After slot 0, 1, …
     moments: Vec<Moment>,
     named: BTreeMap<SegmentName, Naming>,
+    /// The last slot with an op that is to name an output of background work, applied or not.
+    asked_for: BTreeMap<SegmentName, Slot>,
     pub state: State,
 }
 
@@ -68,7 +70,7 @@ impl Past {
     fn new(world: &World) -> Past {
         let state = State::with_waits(world.plan.waits());
         let start = Moment { since: Duration::ZERO, log_time: 0, hash: state.hash(), first_inline: None };
-        Past { moments: vec![start], named: BTreeMap::new(), state }
+        Past { moments: vec![start], named: BTreeMap::new(), asked_for: BTreeMap::new(), state }
     }
 
     fn apply(&mut self, world: &World, slot: Slot, content: &SlotContent, from: Duration) {
@@ -76,6 +78,12 @@ impl Past {
         let applied = self.state.apply(slot, content);
         if let SlotContent::Commit(commit) = content {
             count(world, &before, &self.state, commit, &applied.outcomes);
+            let outputs = commit.groups.iter().flat_map(|g| &g.ops).filter_map(|op| match &op.kind {
+                Some(OpKind::MoveEntries(op)) => op.output.as_ref(),
+                Some(OpKind::SealEntries(op)) => op.page.as_ref(),
+                _ => None,
+            });
+            self.asked_for.extend(outputs.map(|place| (SegmentName::from(place), slot)));
         }
         let last = self.moments[self.moments.len() - 1];
         let (log_time, hash) = (self.state.log_time().0, self.state.hash());
@@ -124,6 +132,10 @@ impl Past {
     /// `None`: no state has ever named it.
     pub fn naming(&self, name: &SegmentName) -> Option<Naming> {
         self.named.get(name).copied()
+    }
+
+    pub fn asked_for(&self, name: &SegmentName) -> Option<Slot> {
+        self.asked_for.get(name).copied()
     }
 
     pub fn named(&self) -> impl Iterator<Item = (&SegmentName, &Naming)> {
