@@ -256,6 +256,10 @@ impl Broker {
         &self.inner.groups
     }
 
+    pub fn config(&self) -> &BrokerConfig {
+        &self.inner.config
+    }
+
     pub fn auto_create_topics(&self) -> bool {
         self.inner.config.auto_create_topics
     }
@@ -291,7 +295,7 @@ impl Broker {
 
     /// As of now (read barrier): for those who decide by a name what is to be done with a topic.
     pub async fn current_topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
-        self.inner.reader.barrier().await?;
+        self.barrier().await?;
         Ok(self.inner.topics.local_by_name(name))
     }
 
@@ -353,7 +357,7 @@ impl Broker {
     }
 
     /// Commits one op and returns what applying it decided. While as many as may are under way, it waits its turn.
-    async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
+    pub(crate) async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
         let receipt = async {
             let memory = self.inner.changes.acquire(weight(&op)).await;
             let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
@@ -404,6 +408,11 @@ impl Broker {
         self.inner.reader.list_offsets(partition, spec).await
     }
 
+    /// See [`Manifest::barrier`]; in bounded time.
+    pub(crate) async fn barrier(&self) -> Result<(), Unavailable> {
+        self.inner.reader.barrier().await
+    }
+
     pub(crate) fn env(&self) -> &Env {
         &self.inner.env
     }
@@ -420,10 +429,14 @@ impl Broker {
 
 /// What an op takes while it has no outcome, in bytes.
 fn weight(op: &OpKind) -> usize {
+    let entry = |c: &ConfigEntry| c.name.len() + c.value.len();
     let strings = match op {
-        OpKind::CreateTopic(op) => {
-            op.name.len() + op.configs.iter().map(|c| c.name.len() + c.value.len()).sum::<usize>()
-        }
+        OpKind::CreateTopic(op) => op.name.len() + op.configs.iter().map(entry).sum::<usize>(),
+        OpKind::AlterTopicConfigs(op) => op
+            .change
+            .iter()
+            .map(|change| change.set.iter().map(entry).chain(change.delete.iter().map(String::len)).sum::<usize>())
+            .sum(),
         _ => 0,
     };
     CHANGE_OVERHEAD + strings

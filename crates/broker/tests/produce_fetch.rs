@@ -313,7 +313,7 @@ async fn while_the_store_is_away_only_so_many_changes_of_metadata_are_begun() {
     let broker = open(store.clone(), 1, config()).await;
     store.faults.lock().away = true;
     let create = |n| {
-        let configs = vec![("cleanup.policy".to_owned(), "x".repeat(CONFIG))];
+        let configs = vec![("message.format.version".to_owned(), "x".repeat(CONFIG))];
         let topic = NewTopic { name: TopicName::new(&format!("t{n}")).unwrap(), partitions: 1, configs };
         let broker = broker.clone();
         tokio::spawn(async move { broker.create_topic(topic, false).await.map(drop) })
