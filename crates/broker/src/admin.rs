@@ -8,6 +8,10 @@ use crate::api::*;
 use crate::broker::Broker;
 use crate::topics::MAX_PARTITIONS;
 
+/// Of one topic (`lakebed_manifest::state::MAX_CONFIGS_BYTES` and its like).
+pub(crate) const CONFIGS_TOO_LARGE: &str =
+    "the configs of the topic are too many or too long: 64 KiB in all, 32 KiB each";
+
 impl Broker {
     /// Names and values that the topic was created or altered with, ordered by name; none if this node does not know it.
     pub fn topic_configs(&self, id: TopicId) -> Option<Vec<(String, String)>> {
@@ -53,7 +57,7 @@ impl Broker {
         TopicConfig::parse(&set).map_err(AlterConfigsError::Invalid)?;
         match changed_configs(present, change) {
             Some(_) => Ok(()),
-            None => Err(AlterConfigsError::Invalid("the configs of the topic are too many or too long".into())),
+            None => Err(AlterConfigsError::Invalid(CONFIGS_TOO_LARGE.into())),
         }
     }
 
@@ -63,7 +67,7 @@ impl Broker {
         match self.change(OpKind::AlterTopicConfigs(op)).await? {
             OpOutcome::Done => Ok(()),
             OpOutcome::UnknownTopic => Err(AlterConfigsError::Unknown),
-            _ => Err(AlterConfigsError::Invalid("the configs of the topic are too many or too long".into())),
+            _ => Err(AlterConfigsError::Invalid(CONFIGS_TOO_LARGE.into())),
         }
     }
 

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lakebed_manifest::state::changed_configs;
 use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError, SubmitError};
 use lakebed_record::envelope::{self, Kind};
-use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
+use lakebed_record::ops::{ConfigChange, ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
 use lakebed_store::hedge::{Hedged, Patient};
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
+use crate::admin::CONFIGS_TOO_LARGE;
 use crate::api::*;
 use crate::config::{BrokerConfig, Hedging};
 use crate::fetch::cache::Cache;
@@ -318,6 +320,11 @@ impl Broker {
             }
         };
         let config = TopicConfig::parse(&topic.configs).map_err(CreateTopicError::InvalidConfig)?;
+        let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
+        let change = ConfigChange { set: configs, ..ConfigChange::default() };
+        if changed_configs(&[], &change).is_none() {
+            return Err(CreateTopicError::InvalidConfig(CONFIGS_TOO_LARGE.into()));
+        }
         let known = self.find_topic(&topic.name).is_some();
         if (known || validate_only) && self.current_topic_by_name(&topic.name).await?.is_some() {
             return Err(CreateTopicError::Exists);
@@ -327,13 +334,12 @@ impl Broker {
         if validate_only {
             return Ok(info);
         }
-        let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
         let op = CreateTopic {
             namespace: Namespace::default().as_str().to_owned(),
             name: topic.name.as_str().to_owned(),
             topic_id: id.0.to_be_bytes().to_vec(),
             partitions: partitions as u32,
-            configs,
+            configs: change.set,
         };
         match self.change(OpKind::CreateTopic(op)).await? {
             OpOutcome::TopicCreated => Ok(info),
