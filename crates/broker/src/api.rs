@@ -64,6 +64,50 @@ pub enum TopicError {
     Unavailable(#[from] Unavailable),
 }
 
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CreatePartitionsError {
+    #[error("no such topic")]
+    Unknown,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    InvalidAssignment(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AlterConfigsError {
+    #[error("no such topic")]
+    Unknown,
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TruncateError {
+    #[error("no such topic or partition")]
+    UnknownPartition,
+    /// Below 0 or past the high watermark.
+    #[error("no offset of the partition")]
+    OutOfRange,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// An idempotent producer, as a partition remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownProducer {
+    pub id: i64,
+    pub epoch: i16,
+    /// −1: not known.
+    pub last_sequence: i32,
+    /// Log time of its last append, in ms since the epoch.
+    pub last_append_ms: i64,
+}
+
 /// The log could not be reached in time: nothing is known of what was asked; ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lakebed_manifest::state::changed_configs;
 use lakebed_manifest::{ApplyListener, Manifest, ManifestConfig, OpenError, SubmitError};
 use lakebed_record::envelope::{self, Kind};
-use lakebed_record::ops::{ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
+use lakebed_record::ops::{ConfigChange, ConfigEntry, CreateTopic, DeleteTopic, GrantProducerId, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Namespace, Slot, TopicId, TopicName, TopicPartition};
 use lakebed_store::env::Env;
 use lakebed_store::hedge::{Hedged, Patient};
 use lakebed_store::{Body, Store};
 use tokio::sync::oneshot;
 
+use crate::admin::CONFIGS_TOO_LARGE;
 use crate::api::*;
 use crate::config::{BrokerConfig, Hedging};
 use crate::fetch::cache::Cache;
@@ -256,6 +258,10 @@ impl Broker {
         &self.inner.groups
     }
 
+    pub fn config(&self) -> &BrokerConfig {
+        &self.inner.config
+    }
+
     pub fn auto_create_topics(&self) -> bool {
         self.inner.config.auto_create_topics
     }
@@ -291,7 +297,7 @@ impl Broker {
 
     /// As of now (read barrier): for those who decide by a name what is to be done with a topic.
     pub async fn current_topic_by_name(&self, name: &TopicName) -> Result<Option<TopicInfo>, Unavailable> {
-        self.inner.reader.barrier().await?;
+        self.barrier().await?;
         Ok(self.inner.topics.local_by_name(name))
     }
 
@@ -314,6 +320,11 @@ impl Broker {
             }
         };
         let config = TopicConfig::parse(&topic.configs).map_err(CreateTopicError::InvalidConfig)?;
+        let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
+        let change = ConfigChange { set: configs, ..ConfigChange::default() };
+        if changed_configs(&[], &change).is_none() {
+            return Err(CreateTopicError::InvalidConfig(CONFIGS_TOO_LARGE.into()));
+        }
         let known = self.find_topic(&topic.name).is_some();
         if (known || validate_only) && self.current_topic_by_name(&topic.name).await?.is_some() {
             return Err(CreateTopicError::Exists);
@@ -323,13 +334,12 @@ impl Broker {
         if validate_only {
             return Ok(info);
         }
-        let configs = topic.configs.into_iter().map(|(name, value)| ConfigEntry { name, value }).collect();
         let op = CreateTopic {
             namespace: Namespace::default().as_str().to_owned(),
             name: topic.name.as_str().to_owned(),
             topic_id: id.0.to_be_bytes().to_vec(),
             partitions: partitions as u32,
-            configs,
+            configs: change.set,
         };
         match self.change(OpKind::CreateTopic(op)).await? {
             OpOutcome::TopicCreated => Ok(info),
@@ -353,7 +363,7 @@ impl Broker {
     }
 
     /// Commits one op and returns what applying it decided. While as many as may are under way, it waits its turn.
-    async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
+    pub(crate) async fn change(&self, op: OpKind) -> Result<OpOutcome, Unavailable> {
         let receipt = async {
             let memory = self.inner.changes.acquire(weight(&op)).await;
             let ticket = self.inner.manifest.submit(vec![op.into()], Vec::new());
@@ -404,6 +414,11 @@ impl Broker {
         self.inner.reader.list_offsets(partition, spec).await
     }
 
+    /// See [`Manifest::barrier`]; in bounded time.
+    pub(crate) async fn barrier(&self) -> Result<(), Unavailable> {
+        self.inner.reader.barrier().await
+    }
+
     pub(crate) fn env(&self) -> &Env {
         &self.inner.env
     }
@@ -420,10 +435,14 @@ impl Broker {
 
 /// What an op takes while it has no outcome, in bytes.
 fn weight(op: &OpKind) -> usize {
+    let entry = |c: &ConfigEntry| c.name.len() + c.value.len();
     let strings = match op {
-        OpKind::CreateTopic(op) => {
-            op.name.len() + op.configs.iter().map(|c| c.name.len() + c.value.len()).sum::<usize>()
-        }
+        OpKind::CreateTopic(op) => op.name.len() + op.configs.iter().map(entry).sum::<usize>(),
+        OpKind::AlterTopicConfigs(op) => op
+            .change
+            .iter()
+            .map(|change| change.set.iter().map(entry).chain(change.delete.iter().map(String::len)).sum::<usize>())
+            .sum(),
         _ => 0,
     };
     CHANGE_OVERHEAD + strings

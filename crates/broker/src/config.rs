@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     pub cache_bytes: usize,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: i32,
+    /// The kind of the store, as clients are told where records are kept: `memory`, `file`, `s3`.
+    pub store_kind: &'static str,
     pub auto_create_topics: bool,
     pub background: Background,
     /// Of consumer groups.
@@ -184,6 +186,7 @@ impl BrokerConfig {
             memory_budget,
             cache_bytes: memory_budget / 2,
             default_partitions: 1,
+            store_kind: "memory",
             auto_create_topics: true,
             background: Background::default(),
             groups: lakebed_groups::Config::default(),

@@ -2,6 +2,7 @@
 //!
 //! A front end holds a [`Broker`], takes a [`Producer`] per connection, and knows nothing of slots or segments.
 
+mod admin;
 pub mod api;
 mod broker;
 mod collect;
@@ -18,6 +19,7 @@ mod off_worker;
 mod offsets;
 mod pages;
 mod produce;
+mod topic_configs;
 mod topics;
 mod workers;
 
@@ -29,3 +31,4 @@ pub use memory::{MemoryBudget, MemoryPermit};
 pub use metrics::Metrics;
 pub use off_worker::Turn;
 pub use produce::{Checked, Frame, Producer, TakesLong};
+pub use topic_configs::{ConfigKind, KnownConfig, elements};

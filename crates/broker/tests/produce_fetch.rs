@@ -308,26 +308,29 @@ async fn recent_records_keep_a_frame_only_if_they_are_most_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_away_only_so_many_changes_of_metadata_are_begun() {
-    const CONFIG: usize = 1 << 20;
+    // As long as one may be, and as many of them as 4 MiB hold, with 1 KiB, the config's name and the topic's for each.
+    const CONFIG: usize = 32 << 10;
+    const BEGUN: usize = (4 << 20) / (CONFIG + (1 << 10) + "message.format.version".len() + "t000".len());
     let store = bucket();
     let broker = open(store.clone(), 1, config()).await;
     store.faults.lock().away = true;
     let create = |n| {
-        let configs = vec![("cleanup.policy".to_owned(), "x".repeat(CONFIG))];
-        let topic = NewTopic { name: TopicName::new(&format!("t{n}")).unwrap(), partitions: 1, configs };
+        let configs = vec![("message.format.version".to_owned(), "x".repeat(CONFIG))];
+        let topic = NewTopic { name: TopicName::new(&format!("t{n:03}")).unwrap(), partitions: 1, configs };
         let broker = broker.clone();
         tokio::spawn(async move { broker.create_topic(topic, false).await.map(drop) })
     };
-    let creating: Vec<_> = (0..6).map(create).collect();
+    let creating: Vec<_> = (0..BEGUN + 3).map(create).collect();
     for create in creating {
         let told = create.await.unwrap();
         assert!(matches!(told, Err(CreateTopicError::Unavailable(Unavailable::Timeout))), "{told:?}");
     }
-    let late = create(7);
+    let late = create(999);
     store.faults.lock().away = false;
     late.await.unwrap().expect("created in its turn");
     let names: Vec<_> = broker.topics().iter().map(|t| t.name.as_str().to_owned()).collect();
-    assert_eq!(names, ["t0", "t1", "t2", "t7"], "the others were never begun");
+    let begun: Vec<_> = (0..BEGUN).chain([999]).map(|n| format!("t{n:03}")).collect();
+    assert_eq!(names, begun, "the others were never begun");
     broker.shutdown().await;
 }
 

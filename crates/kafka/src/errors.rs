@@ -1,6 +1,9 @@
 //! What the broker says, in Kafka's error codes: chosen by what clients do about each code, not by its name alone.
 
-use lakebed_broker::api::{AppendError, CreateTopicError, FetchError, ProducerIdError, TopicError, Unavailable};
+use lakebed_broker::api::{
+    AlterConfigsError, AppendError, CreatePartitionsError, CreateTopicError, FetchError, ProducerIdError, TopicError,
+    TruncateError, Unavailable,
+};
 
 use crate::wire::ErrorCode;
 
@@ -80,6 +83,33 @@ pub(crate) fn delete_topic(error: &TopicError) -> ErrorCode {
     match error {
         TopicError::Unknown => ErrorCode::UnknownTopicOrPartition,
         TopicError::Unavailable(e) => admin(*e),
+    }
+}
+
+pub(crate) fn create_partitions(error: &CreatePartitionsError) -> ErrorCode {
+    match error {
+        CreatePartitionsError::Unknown => ErrorCode::UnknownTopicOrPartition,
+        CreatePartitionsError::Invalid(_) => ErrorCode::InvalidPartitions,
+        CreatePartitionsError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+        CreatePartitionsError::Unavailable(e) => admin(*e),
+    }
+}
+
+pub(crate) fn alter_configs(error: &AlterConfigsError) -> ErrorCode {
+    match error {
+        AlterConfigsError::Unknown => ErrorCode::UnknownTopicOrPartition,
+        AlterConfigsError::Invalid(_) => ErrorCode::InvalidConfig,
+        AlterConfigsError::Unavailable(e) => admin(*e),
+    }
+}
+
+/// For DeleteRecords, which a leader does in Apache Kafka.
+pub(crate) fn delete_records(error: &TruncateError) -> ErrorCode {
+    match error {
+        TruncateError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        TruncateError::OutOfRange => ErrorCode::OffsetOutOfRange,
+        TruncateError::Unavailable(Unavailable::Timeout) => ErrorCode::RequestTimedOut,
+        TruncateError::Unavailable(Unavailable::Stopping) => ErrorCode::NotLeaderOrFollower,
     }
 }
 

@@ -138,6 +138,7 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
             cli::Hedging::Off => Hedging::Off,
         },
         default_partitions: config.default_partitions,
+        store_kind: config.store.kind(),
         auto_create_topics: config.auto_create_topics,
         background: Background { merging: config.cleaning, collecting: config.cleaning, ..Background::default() }
             .scaled(config.time_scale),

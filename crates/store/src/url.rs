@@ -67,6 +67,15 @@ impl StoreUrl {
     pub fn file(dir: impl AsRef<Path>) -> StoreUrl {
         StoreUrl::File(dir.as_ref().to_owned())
     }
+
+    /// Its scheme.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            StoreUrl::Memory => "memory",
+            StoreUrl::File(_) => "file",
+            StoreUrl::S3 { .. } => "s3",
+        }
+    }
 }
 
 impl FromStr for StoreUrl {

@@ -8,7 +8,7 @@ use lakebed_broker::api::{CreateTopicError, NewTopic, TopicInfo};
 use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::{TopicId, TopicName};
 
-use super::Front;
+use super::{Front, room_in};
 use crate::errors;
 use crate::replies::FREE_BYTES;
 use crate::wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic, Node};
@@ -65,11 +65,7 @@ fn take_more(front: &Front, permit: &mut Option<MemoryPermit>, needed: usize) ->
             None => *permit = Some(more),
         }
     }
-    match permit.as_ref().map_or(0, MemoryPermit::bytes) {
-        // With all that there is it runs alone.
-        held if held == budget.total() => usize::MAX,
-        held => held.max(FREE_BYTES),
-    }
+    room_in(front, permit)
 }
 
 /// Only look-ups tell how many partitions those topics have that were not known here. For what does not fit clients ask

@@ -1,5 +1,6 @@
 //! Answers requests: what they ask is put to the broker, what it says is put into Kafka's words.
 
+mod admin;
 mod cluster;
 mod fetch;
 mod list_offsets;
@@ -15,6 +16,10 @@ use lakebed_broker::{Broker, MemoryPermit, Producer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::admin::{
+    alter_configs, config_resources, create_partitions, delete_records, describe_configs, epochs, leaders, log_dirs,
+    producers, topic_partitions,
+};
 use crate::connection::{Admitted, Closed, Handler, Kind, LookedUp, Outcome, Room, Started};
 use crate::metrics::KafkaMetrics;
 use crate::replies::{self, FREE_BYTES, Replies};
@@ -124,6 +129,8 @@ impl Handler for Session {
 fn kind(api: ApiKey) -> Kind {
     match api {
         ApiKey::CreateTopics | ApiKey::DeleteTopics => Kind::Change,
+        ApiKey::CreatePartitions | ApiKey::DeleteRecords => Kind::Change,
+        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => Kind::Change,
         _ => Kind::Query,
     }
 }
@@ -144,6 +151,18 @@ fn memory_wait(front: &Front, decoded: &Request<'_>, request: &Admitted) -> Opti
         Request::Metadata(r) => (metadata::expected_bytes(&front.broker, r), None),
         Request::CreateTopics(r) => (topics::most_bytes(r.topics.len(), size), deadline(r.timeout_ms)),
         Request::DeleteTopics(r) => (topics::most_bytes(r.topics.len(), size), deadline(r.timeout_ms)),
+        Request::CreatePartitions(r) => (topics::most_bytes(r.topics.len(), size), deadline(r.timeout_ms)),
+        Request::DeleteRecords(r) => (delete_records::most_bytes(r, size), deadline(r.timeout_ms)),
+        Request::AlterConfigs(r) => (topics::most_bytes(r.resources.len(), size), None),
+        Request::IncrementalAlterConfigs(r) => (topics::most_bytes(r.resources.len(), size), None),
+        Request::DescribeConfigs(r) => (describe_configs::expected_bytes(&front.broker, r), None),
+        Request::OffsetForLeaderEpoch(r) => (epochs::most_bytes(r, size), None),
+        Request::DescribeTopicPartitions(r) => (topic_partitions::most_bytes(&front.broker, r, size), None),
+        Request::DescribeLogDirs(r) => (log_dirs::most_bytes(&front.broker, r, size), None),
+        Request::DescribeProducers(r) => (producers::expected_bytes(&front.broker, r), None),
+        Request::ElectLeaders(r) => (leaders::most_elected(r, size), None),
+        Request::AlterPartitionReassignments(r) => (leaders::most_reassigned(r, size), None),
+        Request::ListConfigResources(r) => (config_resources::most_bytes(&front.broker, r), None),
         _ => return None,
     };
     (bytes > FREE_BYTES).then_some(MemoryWait { bytes, until })
@@ -215,6 +234,23 @@ async fn answer_decoded(
         Request::DeleteTopics(r) => topics::delete(broker, &r, arrived, &mut w).await,
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
         Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
+        Request::CreatePartitions(r) if refused => create_partitions::none(&r, &mut w),
+        Request::CreatePartitions(r) => create_partitions::answer(broker, &r, arrived, &mut w).await,
+        Request::DeleteRecords(r) if refused => delete_records::none(&r, &mut w),
+        Request::DeleteRecords(r) => delete_records::answer(broker, &r, arrived, &mut w).await,
+        Request::AlterConfigs(r) if refused => alter_configs::replace_none(&r, &mut w),
+        Request::AlterConfigs(r) => alter_configs::replace(broker, &r, &mut w).await,
+        Request::IncrementalAlterConfigs(r) if refused => alter_configs::change_none(&r, &mut w),
+        Request::IncrementalAlterConfigs(r) => alter_configs::change(broker, &r, &mut w).await,
+        Request::DescribeConfigs(r) => describe_configs::answer(broker, &r, room_in(front, &permit), &mut w).await,
+        Request::OffsetForLeaderEpoch(r) => epochs::answer(broker, &r, &mut w).await,
+        Request::DescribeTopicPartitions(r) => topic_partitions::answer(broker, &r, &mut w).await,
+        Request::DescribeLogDirs(r) => log_dirs::answer(broker, &r, &mut w).await,
+        Request::DescribeProducers(r) => producers::answer(broker, &r, room_in(front, &permit), &mut w).await,
+        Request::ElectLeaders(r) => leaders::elect(broker, &r, &mut w).await,
+        Request::AlterPartitionReassignments(r) => leaders::reassign(broker, &r, &mut w).await,
+        Request::ListPartitionReassignments(r) => leaders::list_reassignments(&r, &mut w),
+        Request::ListConfigResources(r) => config_resources::answer(broker, &r, &mut w),
         Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
         Request::OffsetCommit(_)
         | Request::OffsetFetch(_)
@@ -225,25 +261,21 @@ async fn answer_decoded(
         | Request::SyncGroup(_)
         | Request::DescribeGroups(_)
         | Request::ListGroups(_)
-        | Request::DeleteRecords(_)
-        | Request::OffsetForLeaderEpoch(_)
-        | Request::DescribeConfigs(_)
-        | Request::AlterConfigs(_)
-        | Request::DescribeLogDirs(_)
-        | Request::CreatePartitions(_)
         | Request::DeleteGroups(_)
-        | Request::ElectLeaders(_)
-        | Request::IncrementalAlterConfigs(_)
-        | Request::AlterPartitionReassignments(_)
-        | Request::ListPartitionReassignments(_)
         | Request::OffsetDelete(_)
-        | Request::DescribeProducers(_)
         | Request::ConsumerGroupHeartbeat(_)
-        | Request::ConsumerGroupDescribe(_)
-        | Request::ListConfigResources(_)
-        | Request::DescribeTopicPartitions(_) => unreachable!("not in the table of what is served"),
+        | Request::ConsumerGroupDescribe(_) => unreachable!("not in the table of what is served"),
     }
     (w, permit)
+}
+
+/// Bytes that an answer may take with what was granted for it.
+fn room_in(front: &Front, permit: &Option<MemoryPermit>) -> usize {
+    match permit.as_ref().map_or(0, MemoryPermit::bytes) {
+        // With all that there is it runs alone.
+        held if held == front.replies.other.total() => usize::MAX,
+        held => held.max(FREE_BYTES),
+    }
 }
 
 impl Admitted {

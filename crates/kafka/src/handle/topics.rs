@@ -16,21 +16,21 @@ use crate::wire::{ErrorCode, Writer};
 
 /// How many copies there are is the object store's affair.
 const REPLICATION_FACTOR: i16 = 1;
-/// Topics of one request that are created or deleted at once.
-const AT_ONCE: usize = 64;
+/// Topics of one request that are created, changed or deleted at once.
+pub(super) const AT_ONCE: usize = 64;
 /// What a topic takes while it is answered, and in the answer, besides what the request says.
 const TOPIC_BYTES: usize = 1536;
 
 /// A topic as a request names it, and what it is.
 type ToDelete<'a> = (DeletableTopic<'a>, Result<TopicInfo, Refused>);
 
-#[derive(Clone)]
-struct Refused {
-    code: ErrorCode,
-    message: Option<String>,
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub code: ErrorCode,
+    pub message: Option<String>,
 }
 
-fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { code, message: Some(message.into()) })
 }
 
@@ -50,7 +50,7 @@ impl Deadline {
     }
 
     /// What was begun goes on: giving up only means not to wait for it. After the deadline nothing is begun.
-    async fn within<T>(self, doing: impl Future<Output = T>) -> Option<T> {
+    pub async fn within<T>(self, doing: impl Future<Output = T>) -> Option<T> {
         match self.0 {
             Some(deadline) if deadline <= Instant::now() => None,
             Some(deadline) => tokio::time::timeout_at(deadline, doing).await.ok(),
@@ -60,7 +60,7 @@ impl Deadline {
 }
 
 /// Nothing is begun of a request for whose answer there was no memory in time: what says so takes little.
-const NOT_BEGUN: Refused = Refused { code: ErrorCode::RequestTimedOut, message: None };
+pub(super) const NOT_BEGUN: Refused = Refused { code: ErrorCode::RequestTimedOut, message: None };
 
 pub(super) fn create_none(request: &CreateTopicsRequest<'_>, w: &mut Writer) {
     let mut seen = HashSet::new();

@@ -1,6 +1,8 @@
 //! The front end over a broker on a bucket in memory, asked through sockets by another implementation's codec.
 
+mod admin;
 mod client;
+mod configs;
 mod data;
 mod memory;
 mod produce;

@@ -153,6 +153,11 @@ impl PartitionState {
         self.entries.len()
     }
 
+    /// Idempotent producers that appended within a day or so, by id.
+    pub fn producers(&self) -> impl Iterator<Item = (i64, &ProducerState)> {
+        self.producers.iter().map(|(id, state)| (*id, state))
+    }
+
     /// Of all batches that are not truncated, about: entries and pages count as wholes.
     pub fn bytes(&self) -> u64 {
         self.pages.iter().map(|p| p.bytes).chain(self.entries.iter().map(|e| e.len)).sum()
