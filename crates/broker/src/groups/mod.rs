@@ -18,7 +18,6 @@ use lakebed_groups::{
     Config, ConsumerAnswer, ConsumerHeartbeat, Description, Group, GroupError, JoinRefused, JoinRequest, Joined, Kind,
     Leaving, MemberRef, Reply, SyncRequest, Synced,
 };
-use lakebed_manifest::state::CommittedOffset;
 use lakebed_manifest::{FollowGuard, Manifest, State};
 use lakebed_record::ops::{ClaimGroup, GroupKind, GroupRef, OpKind, OpOutcome};
 use lakebed_record::{GroupClaim, GroupId, GroupKey, Incarnation, Namespace, TopicPartition};
@@ -30,6 +29,8 @@ use self::beat::Beat;
 use self::owned::{Call, Owned};
 use self::place::{Peer, Place};
 use crate::api::NodeInfo;
+
+pub use lakebed_manifest::state::CommittedOffset;
 
 pub use self::offsets::{CommitOffset, CommitRefused, CommitResult};
 pub use self::owned::DeleteError;
@@ -138,8 +139,10 @@ impl Groups {
 
     pub async fn join(&self, id: &GroupId, request: JoinRequest) -> Result<Joined, JoinRefused> {
         let member_id = request.member_id.clone();
+        // Who has a member id has it of a group that there is.
+        let if_absent = if member_id.is_empty() { IfAbsent::Create } else { IfAbsent::Refuse };
         let refused = |error| JoinRefused { error, member_id };
-        match self.ask(id, IfAbsent::Create, |answer| Call::Join(request, answer)).await.map_err(refused.clone())? {
+        match self.ask(id, if_absent, |answer| Call::Join(request, answer)).await.map_err(refused.clone())? {
             Reply::Join(result) => result,
             _ => Err(refused(GroupError::CoordinatorNotAvailable)),
         }
@@ -256,6 +259,31 @@ impl Groups {
             }
         }
         listed
+    }
+
+    /// Random bits, for the id of a new member.
+    pub fn entropy(&self) -> u128 {
+        self.inner.env.entropy.u128()
+    }
+
+    /// How many groups there are, and the bytes of their ids.
+    pub fn totals(&self) -> (usize, usize) {
+        self.inner.manifest.read(|s| {
+            s.consumer_groups().fold((0, 0), |(groups, bytes), (key, _)| (groups + 1, bytes + key.id.as_str().len()))
+        })
+    }
+
+    /// Bytes of what is stored of the group besides its offsets, as this node knows it.
+    pub fn stored_bytes(&self, id: &GroupId) -> usize {
+        self.inner.manifest.read(|s| s.consumer_group(&key_of(id)).map_or(0, |g| g.metadata.len()))
+    }
+
+    /// How many offsets the group has committed, and the bytes of their metadata, as this node knows it.
+    pub fn offset_totals(&self, id: &GroupId) -> (usize, usize) {
+        self.inner.manifest.read(|s| {
+            let offsets = s.consumer_group(&key_of(id)).into_iter().flat_map(|g| g.offsets.iter());
+            offsets.fold((0, 0), |(offsets, bytes), (_, o)| (offsets + 1, bytes + o.metadata.len()))
+        })
     }
 
     async fn describe_in_memory(&self, key: &GroupKey) -> Option<Description> {

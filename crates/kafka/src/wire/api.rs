@@ -61,20 +61,11 @@ const fn served(api: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
 
 /// Everything that is served. Apart from Produce 0–2 (librdkafka takes a broker without them for one that cannot
 /// compress, KAFKA-18659), what is listed is served.
-pub const TABLE: [Served; 9] = [
+pub const TABLE: [Served; 22] = [
     Served { listed_from: 0, ..served(ApiKey::Produce, 3, 13, 9) },
     served(ApiKey::Fetch, 4, 18, 12),
     served(ApiKey::ListOffsets, 1, 11, 6),
     served(ApiKey::Metadata, 0, 13, 9),
-    served(ApiKey::ApiVersions, 0, 4, 3),
-    served(ApiKey::CreateTopics, 2, 7, 5),
-    served(ApiKey::DeleteTopics, 1, 6, 4),
-    served(ApiKey::InitProducerId, 0, 5, 2),
-    served(ApiKey::DescribeCluster, 0, 2, 0),
-];
-
-/// Read and written, with nobody to answer them yet: neither listed nor admitted. What gets its handler moves up.
-pub const UNANSWERED: [Served; 26] = [
     served(ApiKey::OffsetCommit, 2, 10, 8),
     served(ApiKey::OffsetFetch, 1, 10, 6),
     served(ApiKey::FindCoordinator, 0, 6, 3),
@@ -84,21 +75,30 @@ pub const UNANSWERED: [Served; 26] = [
     served(ApiKey::SyncGroup, 0, 5, 4),
     served(ApiKey::DescribeGroups, 0, 6, 5),
     served(ApiKey::ListGroups, 0, 5, 3),
+    served(ApiKey::ApiVersions, 0, 4, 3),
+    served(ApiKey::CreateTopics, 2, 7, 5),
+    served(ApiKey::DeleteTopics, 1, 6, 4),
+    served(ApiKey::InitProducerId, 0, 5, 2),
+    served(ApiKey::DeleteGroups, 0, 2, 2),
+    served(ApiKey::OffsetDelete, 0, 0, NEVER),
+    served(ApiKey::DescribeCluster, 0, 2, 0),
+    served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
+    served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
+];
+
+/// Read and written, with nobody to answer them yet: neither listed nor admitted. What gets its handler moves up.
+pub const UNANSWERED: [Served; 13] = [
     served(ApiKey::DeleteRecords, 0, 2, 2),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     served(ApiKey::DescribeConfigs, 1, 4, 4),
     served(ApiKey::AlterConfigs, 0, 2, 2),
     served(ApiKey::DescribeLogDirs, 1, 5, 2),
     served(ApiKey::CreatePartitions, 0, 3, 2),
-    served(ApiKey::DeleteGroups, 0, 2, 2),
     served(ApiKey::ElectLeaders, 0, 2, 2),
     served(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
     served(ApiKey::AlterPartitionReassignments, 0, 1, 0),
     served(ApiKey::ListPartitionReassignments, 0, 0, 0),
-    served(ApiKey::OffsetDelete, 0, 0, NEVER),
     served(ApiKey::DescribeProducers, 0, 0, 0),
-    served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
-    served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
     served(ApiKey::ListConfigResources, 0, 1, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0, 0),
 ];
