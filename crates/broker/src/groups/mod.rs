@@ -58,10 +58,16 @@ struct Inner {
     address: String,
     /// How long commits of offsets may wait for company.
     commit_patience: Duration,
-    owned: Mutex<HashMap<GroupKey, mpsc::Sender<Call>>>,
+    owned: Mutex<HashMap<GroupKey, Task>>,
     claiming: Vec<tokio::sync::Mutex<()>>,
     beat: Arc<Beat>,
     listening: Mutex<Option<(FollowGuard, Duration)>>,
+}
+
+/// A group's task, and the claim for which it runs.
+struct Task {
+    claim: GroupClaim,
+    calls: mpsc::Sender<Call>,
 }
 
 impl Inner {
@@ -287,7 +293,7 @@ impl Groups {
     }
 
     async fn describe_in_memory(&self, key: &GroupKey) -> Option<Description> {
-        let owner = self.inner.owned.lock().get(key).cloned()?;
+        let owner = self.at_work(key)?;
         let (answer, told) = oneshot::channel();
         owner.send(Call::Describe(answer)).await.ok()?;
         told.await.ok()
@@ -335,14 +341,18 @@ impl Groups {
         let group = self.restore(key, claim)?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let mut owned = self.inner.owned.lock();
-        owned.retain(|_, owner| !owner.is_closed());
-        owned.insert(key.clone(), sender.clone());
+        owned.retain(|_, task| !task.calls.is_closed());
+        owned.insert(key.clone(), Task { claim, calls: sender.clone() });
         tokio::spawn(Owned::new(Arc::clone(&self.inner), key.clone(), claim, group).run(inbox));
         Ok(sender)
     }
 
+    /// The group's task, unless its time is over: that of a group that was deleted or claimed anew ends only when it comes to look.
     fn at_work(&self, key: &GroupKey) -> Option<mpsc::Sender<Call>> {
-        self.inner.owned.lock().get(key).filter(|owner| !owner.is_closed()).cloned()
+        let claim = self.inner.manifest.read(|s| s.consumer_group(key).map(|g| g.claim))?;
+        let owned = self.inner.owned.lock();
+        let task = owned.get(key).filter(|task| task.claim == claim && !task.calls.is_closed())?;
+        Some(task.calls.clone())
     }
 
     async fn claim(&self, key: &GroupKey) -> Result<GroupClaim, GroupError> {

@@ -2,6 +2,7 @@
 
 mod client;
 mod data;
+mod groups;
 mod memory;
 mod produce;
 mod protocol;
