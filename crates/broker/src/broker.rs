@@ -40,6 +40,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 /// How long a change of metadata may take before its client is told to ask again.
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
+/// Clients are not told of a node from which nothing was heard for so long.
+const SILENT_NODE: Duration = Duration::from_secs(600);
 /// Bytes that such changes may take until they have their outcome, whoever still waits for it; and what each takes besides
 /// its strings.
 const CHANGES: usize = 4 << 20;
@@ -226,6 +228,27 @@ impl Broker {
         }
     }
 
+    /// This node first, then the others that serve: those that are not down, nor silent for long, each address once.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        let manifest = &self.inner.manifest;
+        let me = self.node();
+        let mut nodes = vec![me];
+        manifest.read(|s| {
+            for (incarnation, node) in s.nodes() {
+                let gone = node.down_at.is_some() || manifest.heard(incarnation).is_some_and(|ago| ago > SILENT_NODE);
+                if gone || incarnation == manifest.incarnation() {
+                    continue;
+                }
+                let new = |info: &NodeInfo| {
+                    nodes.iter().all(|n| n.id != info.id && (&n.host, n.port) != (&info.host, info.port))
+                };
+                nodes.extend(NodeInfo::of(node).filter(new));
+            }
+        });
+        nodes[1..].sort_by_key(|node| node.id);
+        nodes
+    }
+
     /// The budget for requests and replies.
     pub fn memory(&self) -> &MemoryBudget {
         &self.inner.memory
@@ -279,6 +302,11 @@ impl Broker {
     /// Of how many topics and partitions [`Broker::topics`] tells at most.
     pub fn topic_totals(&self) -> (usize, usize) {
         self.inner.manifest.read(|s| (s.topics().count(), s.partition_count()))
+    }
+
+    /// Waits until this node has applied what any node was told before.
+    pub async fn barrier(&self) -> Result<(), Unavailable> {
+        self.inner.reader.barrier().await
     }
 
     /// `None` only if no node knows it (read barrier).
@@ -412,11 +440,6 @@ impl Broker {
 
     pub async fn list_offsets(&self, partition: TopicPartition, spec: OffsetSpec) -> Result<ListedOffset, FetchError> {
         self.inner.reader.list_offsets(partition, spec).await
-    }
-
-    /// See [`Manifest::barrier`]; in bounded time.
-    pub(crate) async fn barrier(&self) -> Result<(), Unavailable> {
-        self.inner.reader.barrier().await
     }
 
     pub(crate) fn env(&self) -> &Env {

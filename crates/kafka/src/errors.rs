@@ -4,6 +4,8 @@ use lakebed_broker::api::{
     AlterConfigsError, AppendError, CreatePartitionsError, CreateTopicError, FetchError, ProducerIdError, TopicError,
     TruncateError, Unavailable,
 };
+use lakebed_broker::groups::{CommitRefused, DeleteError};
+use lakebed_groups::GroupError;
 
 use crate::wire::ErrorCode;
 
@@ -119,5 +121,70 @@ pub(crate) fn producer_id(error: &ProducerIdError) -> ErrorCode {
         ProducerIdError::Exhausted => ErrorCode::ThrottlingQuotaExceeded,
         // Makes every client ask again.
         ProducerIdError::Unavailable(_) => ErrorCode::CoordinatorLoadInProgress,
+    }
+}
+
+/// For everything that a group's coordinator is asked.
+pub(crate) fn group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::UnknownMemberId => ErrorCode::UnknownMemberId,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
+        GroupError::UnreleasedInstanceId => ErrorCode::UnreleasedInstanceId,
+        GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::FencedMemberEpoch => ErrorCode::FencedMemberEpoch,
+        GroupError::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+        GroupError::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
+        GroupError::InvalidRegularExpression => ErrorCode::InvalidRegularExpression,
+        GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+        GroupError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// For OffsetCommit. Versions before 9 do not know member epochs: Apache Kafka tells them that they are too old for such a group.
+pub(crate) fn commit_group(error: GroupError, version: i16) -> ErrorCode {
+    match error {
+        GroupError::StaleMemberEpoch if version < 9 => ErrorCode::UnsupportedVersion,
+        other => group(other),
+    }
+}
+
+/// For one partition of OffsetCommit.
+pub(crate) fn commit(error: CommitRefused, version: i16) -> ErrorCode {
+    match error {
+        CommitRefused::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        CommitRefused::Invalid => ErrorCode::InvalidRequest,
+        CommitRefused::StaleMemberEpoch => commit_group(GroupError::StaleMemberEpoch, version),
+        // Not to be tried again.
+        CommitRefused::OutOfSpace => ErrorCode::ThrottlingQuotaExceeded,
+    }
+}
+
+/// For OffsetFetch: COORDINATOR_NOT_AVAILABLE is fatal to many consumers there.
+pub(crate) fn offset_fetch(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorLoadInProgress,
+        other => group(other),
+    }
+}
+
+pub(crate) fn delete_group(error: DeleteError) -> ErrorCode {
+    match error {
+        DeleteError::NonEmpty => ErrorCode::NonEmptyGroup,
+        DeleteError::Group(error) => group(error),
+    }
+}
+
+/// A topic that could not be looked up for a group: makes clients ask again.
+pub(crate) fn group_topic(error: Unavailable) -> ErrorCode {
+    match error {
+        Unavailable::Timeout => ErrorCode::CoordinatorLoadInProgress,
+        Unavailable::Stopping => ErrorCode::NotCoordinator,
     }
 }

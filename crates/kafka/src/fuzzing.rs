@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut};
 use crate::frames::{Frames, Next};
 use crate::handle::{Refusal, open};
 use crate::wire::Request;
-use crate::wire::api::{TABLE, UNANSWERED};
+use crate::wire::api::TABLE;
 
 /// Reads a request, and everything in it, the way that the front end does.
 pub fn request(frame: &[u8]) {
@@ -22,14 +22,10 @@ pub fn request(frame: &[u8]) {
     }
 }
 
-/// Reads `body` as the request of that row of the tables, so many versions above the lowest: headers are too rarely met
+/// Reads `body` as the request of that row of the table, so many versions above the lowest: headers are too rarely met
 /// by chance. Tells whether it is one.
 pub fn body(row: usize, version: i16, body: &[u8]) -> bool {
-    let (served, unanswered) = (TABLE.len(), UNANSWERED.len());
-    let row = match row % (served + unanswered) {
-        row if row < served => TABLE[row],
-        row => UNANSWERED[row - served],
-    };
+    let row = TABLE[row % TABLE.len()];
     let version = row.min + version.rem_euclid(row.max - row.min + 1);
     let request = Request::decode(row.api, version, body);
     if let Ok(request) = &request {

@@ -18,7 +18,6 @@ use lakebed_groups::{
     Config, ConsumerAnswer, ConsumerHeartbeat, Description, Group, GroupError, JoinRefused, JoinRequest, Joined, Kind,
     Leaving, MemberRef, Reply, SyncRequest, Synced,
 };
-use lakebed_manifest::state::CommittedOffset;
 use lakebed_manifest::{FollowGuard, Manifest, State};
 use lakebed_record::ops::{ClaimGroup, GroupKind, GroupRef, OpKind, OpOutcome};
 use lakebed_record::{GroupClaim, GroupId, GroupKey, Incarnation, Namespace, TopicPartition};
@@ -30,6 +29,8 @@ use self::beat::Beat;
 use self::owned::{Call, Owned};
 use self::place::{Peer, Place};
 use crate::api::NodeInfo;
+
+pub use lakebed_manifest::state::CommittedOffset;
 
 pub use self::offsets::{CommitOffset, CommitRefused, CommitResult};
 pub use self::owned::DeleteError;
@@ -57,10 +58,16 @@ struct Inner {
     address: String,
     /// How long commits of offsets may wait for company.
     commit_patience: Duration,
-    owned: Mutex<HashMap<GroupKey, mpsc::Sender<Call>>>,
+    owned: Mutex<HashMap<GroupKey, Task>>,
     claiming: Vec<tokio::sync::Mutex<()>>,
     beat: Arc<Beat>,
     listening: Mutex<Option<(FollowGuard, Duration)>>,
+}
+
+/// A group's task, and the claim for which it runs.
+struct Task {
+    claim: GroupClaim,
+    calls: mpsc::Sender<Call>,
 }
 
 impl Inner {
@@ -138,8 +145,10 @@ impl Groups {
 
     pub async fn join(&self, id: &GroupId, request: JoinRequest) -> Result<Joined, JoinRefused> {
         let member_id = request.member_id.clone();
+        // Who has a member id has it of a group that there is.
+        let if_absent = if member_id.is_empty() { IfAbsent::Create } else { IfAbsent::Refuse };
         let refused = |error| JoinRefused { error, member_id };
-        match self.ask(id, IfAbsent::Create, |answer| Call::Join(request, answer)).await.map_err(refused.clone())? {
+        match self.ask(id, if_absent, |answer| Call::Join(request, answer)).await.map_err(refused.clone())? {
             Reply::Join(result) => result,
             _ => Err(refused(GroupError::CoordinatorNotAvailable)),
         }
@@ -258,8 +267,33 @@ impl Groups {
         listed
     }
 
+    /// Random bits, for the id of a new member.
+    pub fn entropy(&self) -> u128 {
+        self.inner.env.entropy.u128()
+    }
+
+    /// How many groups there are, and the bytes of their ids.
+    pub fn totals(&self) -> (usize, usize) {
+        self.inner.manifest.read(|s| {
+            s.consumer_groups().fold((0, 0), |(groups, bytes), (key, _)| (groups + 1, bytes + key.id.as_str().len()))
+        })
+    }
+
+    /// Bytes of what is stored of the group besides its offsets, as this node knows it.
+    pub fn stored_bytes(&self, id: &GroupId) -> usize {
+        self.inner.manifest.read(|s| s.consumer_group(&key_of(id)).map_or(0, |g| g.metadata.len()))
+    }
+
+    /// How many offsets the group has committed, and the bytes of their metadata, as this node knows it.
+    pub fn offset_totals(&self, id: &GroupId) -> (usize, usize) {
+        self.inner.manifest.read(|s| {
+            let offsets = s.consumer_group(&key_of(id)).into_iter().flat_map(|g| g.offsets.iter());
+            offsets.fold((0, 0), |(offsets, bytes), (_, o)| (offsets + 1, bytes + o.metadata.len()))
+        })
+    }
+
     async fn describe_in_memory(&self, key: &GroupKey) -> Option<Description> {
-        let owner = self.inner.owned.lock().get(key).cloned()?;
+        let owner = self.at_work(key)?;
         let (answer, told) = oneshot::channel();
         owner.send(Call::Describe(answer)).await.ok()?;
         told.await.ok()
@@ -307,14 +341,18 @@ impl Groups {
         let group = self.restore(key, claim)?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let mut owned = self.inner.owned.lock();
-        owned.retain(|_, owner| !owner.is_closed());
-        owned.insert(key.clone(), sender.clone());
+        owned.retain(|_, task| !task.calls.is_closed());
+        owned.insert(key.clone(), Task { claim, calls: sender.clone() });
         tokio::spawn(Owned::new(Arc::clone(&self.inner), key.clone(), claim, group).run(inbox));
         Ok(sender)
     }
 
+    /// The group's task, unless its time is over: that of a group that was deleted or claimed anew ends only when it comes to look.
     fn at_work(&self, key: &GroupKey) -> Option<mpsc::Sender<Call>> {
-        self.inner.owned.lock().get(key).filter(|owner| !owner.is_closed()).cloned()
+        let claim = self.inner.manifest.read(|s| s.consumer_group(key).map(|g| g.claim))?;
+        let owned = self.inner.owned.lock();
+        let task = owned.get(key).filter(|task| task.claim == claim && !task.calls.is_closed())?;
+        Some(task.calls.clone())
     }
 
     async fn claim(&self, key: &GroupKey) -> Result<GroupClaim, GroupError> {

@@ -1,4 +1,4 @@
-//! DescribeCluster: this node.
+//! DescribeCluster: the nodes that serve, with this one as controller.
 
 use lakebed_broker::Broker;
 
@@ -7,15 +7,15 @@ use crate::wire::metadata::Node;
 use crate::wire::{ErrorCode, Writer};
 
 pub(super) fn answer(broker: &Broker, request: &DescribeClusterRequest, w: &mut Writer) {
-    let node = broker.node();
-    let nodes = [Node { id: node.id.0, host: &node.host, port: node.port }];
+    let nodes = broker.nodes();
+    let nodes: Vec<_> = nodes.iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect();
     let mut response = DescribeClusterResponse {
         error: ErrorCode::None,
         error_message: None,
         endpoint_type: request.endpoint_type,
         cluster_id: broker.cluster_id(),
         nodes: &nodes,
-        controller: node.id.0,
+        controller: broker.node().id.0,
     };
     if request.endpoint_type != BROKERS {
         response.error = ErrorCode::UnsupportedEndpointType;

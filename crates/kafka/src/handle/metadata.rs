@@ -1,4 +1,4 @@
-//! Metadata: this node alone, as leader of everything; topics that do not exist are created if both sides want it.
+//! Metadata: the nodes that serve, and this one as leader of everything; topics that do not exist are created if both sides want it.
 
 use std::collections::HashSet;
 
@@ -45,9 +45,9 @@ pub(super) async fn answer(
     let room = take_more(front, &mut permit, needed);
     turn_away(&mut topics, room);
     w.reserve(topics.iter().map(sent_bytes).sum());
-    let node = broker.node();
-    let nodes = [Node { id: node.id.0, host: &node.host, port: node.port }];
-    MetadataResponse { nodes: &nodes, leader: node.id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
+    let nodes = broker.nodes();
+    let nodes: Vec<_> = nodes.iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect();
+    MetadataResponse { nodes: &nodes, leader: broker.node().id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
     permit
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod cluster;
 mod fetch;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod produce;
@@ -58,13 +59,14 @@ impl Session {
 
 /// What the header said of a request that is served.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
+pub(crate) struct Call<'a> {
     pub api: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
+    pub client_id: Option<&'a str>,
 }
 
-impl Call {
+impl Call<'_> {
     fn reply(&self) -> Writer {
         let served = self.api.served();
         let (flexible, tags) = (served.is_flexible(self.version), served.response_header_has_tags(self.version));
@@ -77,13 +79,15 @@ impl Call {
 }
 
 /// The call and its body, if it is served at all.
-pub(crate) fn open(frame: &[u8]) -> Result<(Call, &[u8]), Refusal> {
+pub(crate) fn open(frame: &[u8]) -> Result<(Call<'_>, &[u8]), Refusal> {
     let (header, body) = RequestHeader::decode(frame).map_err(Refusal::Malformed)?;
     let (version, correlation_id) = (header.api_version, header.correlation_id);
     let not_served = Refusal::NotServed { api: header.api_key, version };
     let Some(api) = ApiKey::from_wire(header.api_key) else { return Err(not_served) };
     match api {
-        _ if api.served().serves(version) => Ok((Call { api, version, correlation_id }, body)),
+        _ if api.served().serves(version) => {
+            Ok((Call { api, version, correlation_id, client_id: header.client_id }, body))
+        }
         // The client cannot know better yet: it is told which versions there are (KIP-511).
         ApiKey::ApiVersions => Err(Refusal::UnknownApiVersions { correlation_id }),
         _ => Err(not_served),
@@ -104,7 +108,7 @@ impl Handler for Session {
             Ok((call, body)) => match Request::decode(call.api, call.version, body) {
                 Ok(decoded) => {
                     let (wait, kind) = (memory_wait(&self.front, &decoded, &request), kind(call.api));
-                    start_query(self.front.clone(), request, kind, wait)
+                    start_query(self.front.clone(), self.peer, request, kind, wait)
                 }
                 Err(e) => Started::Refused(call.malformed(e)),
             },
@@ -128,9 +132,16 @@ impl Handler for Session {
 
 fn kind(api: ApiKey) -> Kind {
     match api {
-        ApiKey::CreateTopics | ApiKey::DeleteTopics => Kind::Change,
-        ApiKey::CreatePartitions | ApiKey::DeleteRecords => Kind::Change,
-        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs => Kind::Change,
+        ApiKey::CreateTopics
+        | ApiKey::DeleteTopics
+        | ApiKey::CreatePartitions
+        | ApiKey::DeleteRecords
+        | ApiKey::AlterConfigs
+        | ApiKey::IncrementalAlterConfigs
+        | ApiKey::LeaveGroup
+        | ApiKey::OffsetCommit
+        | ApiKey::OffsetDelete
+        | ApiKey::DeleteGroups => Kind::Change,
         _ => Kind::Query,
     }
 }
@@ -163,12 +174,16 @@ fn memory_wait(front: &Front, decoded: &Request<'_>, request: &Admitted) -> Opti
         Request::ElectLeaders(r) => (leaders::most_elected(r, size), None),
         Request::AlterPartitionReassignments(r) => (leaders::most_reassigned(r, size), None),
         Request::ListConfigResources(r) => (config_resources::most_bytes(&front.broker, r), None),
+        Request::OffsetFetch(r) => (groups::offset_fetch::expected_bytes(&front.broker, r, size), None),
+        Request::DescribeGroups(r) => (groups::describe::expected_bytes(&front.broker, r.groups), None),
+        Request::ConsumerGroupDescribe(r) => (groups::describe::expected_bytes(&front.broker, r.groups), None),
+        Request::ListGroups(_) => (groups::admin::expected_bytes(&front.broker), None),
         _ => return None,
     };
     (bytes > FREE_BYTES).then_some(MemoryWait { bytes, until })
 }
 
-fn start_query(front: Front, mut request: Admitted, kind: Kind, wait: Option<MemoryWait>) -> Started {
+fn start_query(front: Front, peer: SocketAddr, mut request: Admitted, kind: Kind, wait: Option<MemoryWait>) -> Started {
     match (&request.room, wait) {
         (Room::NotAsked, Some(MemoryWait { bytes, until })) => {
             let in_turn = async move {
@@ -179,12 +194,12 @@ fn start_query(front: Front, mut request: Admitted, kind: Kind, wait: Option<Mem
         }
         // What changes something has a time-out, and is answered that it is over.
         (Room::Refused, _) if kind == Kind::Query => Started::Refused(Closed::NoRoom(replies::WAIT)),
-        _ => Started::Running { kind, outcome: answer(front, request).boxed() },
+        _ => Started::Running { kind, outcome: answer(front, peer, request).boxed() },
     }
 }
 
 /// Everything but Produce: such requests of one connection may run side by side.
-async fn answer(front: Front, mut request: Admitted) -> Outcome {
+async fn answer(front: Front, peer: SocketAddr, mut request: Admitted) -> Outcome {
     let room = std::mem::replace(&mut request.room, Room::NotAsked);
     let Ok((call, body)) = open(&request.frame) else { return Outcome::NoReply };
     let (w, permit) = match Request::decode(call.api, call.version, body) {
@@ -193,6 +208,17 @@ async fn answer(front: Front, mut request: Admitted) -> Outcome {
             let mut w = call.reply();
             response.encode(&mut w);
             (w, permit)
+        }
+        Ok(Request::JoinGroup(r)) => {
+            let mut w = call.reply();
+            groups::classic::join(&front.broker, &r, call.version, groups::client(call.client_id, peer), &mut w).await;
+            (w, None)
+        }
+        Ok(Request::ConsumerGroupHeartbeat(r)) => {
+            let mut w = call.reply();
+            let client = groups::client(call.client_id, peer);
+            groups::consumer::heartbeat(&front.broker, &r, call.version, client, &mut w).await;
+            (w, None)
         }
         Ok(decoded) => answer_decoded(&front, call, decoded, room, request.arrived).await,
         Err(e) => return Outcome::Close(call.malformed(e)),
@@ -210,7 +236,7 @@ async fn answer(front: Front, mut request: Admitted) -> Outcome {
 
 async fn answer_decoded(
     front: &Front,
-    call: Call,
+    call: Call<'_>,
     request: Request<'_>,
     room: Room,
     arrived: Instant,
@@ -251,20 +277,20 @@ async fn answer_decoded(
         Request::AlterPartitionReassignments(r) => leaders::reassign(broker, &r, &mut w).await,
         Request::ListPartitionReassignments(r) => leaders::list_reassignments(&r, &mut w),
         Request::ListConfigResources(r) => config_resources::answer(broker, &r, &mut w),
-        Request::Fetch(_) | Request::Produce(_) => unreachable!("they are answered elsewhere"),
-        Request::OffsetCommit(_)
-        | Request::OffsetFetch(_)
-        | Request::FindCoordinator(_)
-        | Request::JoinGroup(_)
-        | Request::Heartbeat(_)
-        | Request::LeaveGroup(_)
-        | Request::SyncGroup(_)
-        | Request::DescribeGroups(_)
-        | Request::ListGroups(_)
-        | Request::DeleteGroups(_)
-        | Request::OffsetDelete(_)
-        | Request::ConsumerGroupHeartbeat(_)
-        | Request::ConsumerGroupDescribe(_) => unreachable!("not in the table of what is served"),
+        Request::FindCoordinator(r) => groups::coordinator::find(broker, &r, &mut w).await,
+        Request::SyncGroup(r) => groups::classic::sync(broker, &r, &mut w).await,
+        Request::Heartbeat(r) => groups::classic::heartbeat(broker, &r, &mut w).await,
+        Request::LeaveGroup(r) => groups::classic::leave(broker, &r, &mut w).await,
+        Request::OffsetCommit(r) => groups::offset_commit::answer(broker, &r, call.version, &mut w).await,
+        Request::OffsetFetch(r) => groups::offset_fetch::answer(broker, &r, call.version, &mut w).await,
+        Request::OffsetDelete(r) => groups::admin::delete_offsets(broker, &r, &mut w).await,
+        Request::DescribeGroups(r) => groups::describe::classic(broker, &r, call.version, &mut w).await,
+        Request::ConsumerGroupDescribe(r) => groups::describe::consumer(broker, &r, &mut w).await,
+        Request::ListGroups(r) => groups::admin::list(broker, &r, &mut w).await,
+        Request::DeleteGroups(r) => groups::admin::delete(broker, &r, &mut w).await,
+        Request::Fetch(_) | Request::Produce(_) | Request::JoinGroup(_) | Request::ConsumerGroupHeartbeat(_) => {
+            unreachable!("they are answered elsewhere")
+        }
     }
     (w, permit)
 }

@@ -113,8 +113,8 @@ impl Session {
     }
 }
 
-fn decode(frame: &Bytes) -> Result<(Call, ProduceRequest<'_>), Closed> {
-    let malformed = |call: Call, e: DecodeError| call.malformed(e);
+fn decode(frame: &Bytes) -> Result<(Call<'_>, ProduceRequest<'_>), Closed> {
+    let malformed = |call: Call<'_>, e: DecodeError| call.malformed(e);
     let (call, body) = open(frame).map_err(|_| Closed::Malformed("request header".to_owned()))?;
     let mut reader = Reader::new(body, call.version, call.api.served().is_flexible(call.version));
     let produce = ProduceRequest::decode(&mut reader).map_err(|e| malformed(call, e))?;

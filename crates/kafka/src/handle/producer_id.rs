@@ -9,8 +9,8 @@ use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdRespons
 /// A producer that wants a new epoch gets a new id: so does Apache Kafka where there is no transactional id.
 pub(super) async fn answer(broker: &Broker, request: &InitProducerIdRequest<'_>) -> InitProducerIdResponse {
     if let Some(id) = request.transactional_id {
-        // Clients learn of it before: FindCoordinator is not served. To one that does not ask for it this code says that
-        // the broker does not fit, and to see its log.
+        // Clients learn of it before, from FindCoordinator. To one that does not ask for it this code says that the broker
+        // does not fit, and to see its log.
         tracing::warn!(transactional_id = id, "transactions are not supported yet: remove transactional.id");
         return failed(ErrorCode::InvalidRequest);
     }

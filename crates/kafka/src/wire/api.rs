@@ -61,11 +61,20 @@ const fn served(api: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
 
 /// Everything that is served. Apart from Produce 0–2 (librdkafka takes a broker without them for one that cannot
 /// compress, KAFKA-18659), what is listed is served.
-pub const TABLE: [Served; 22] = [
+pub const TABLE: [Served; 35] = [
     Served { listed_from: 0, ..served(ApiKey::Produce, 3, 13, 9) },
     served(ApiKey::Fetch, 4, 18, 12),
     served(ApiKey::ListOffsets, 1, 11, 6),
     served(ApiKey::Metadata, 0, 13, 9),
+    served(ApiKey::OffsetCommit, 2, 10, 8),
+    served(ApiKey::OffsetFetch, 1, 10, 6),
+    served(ApiKey::FindCoordinator, 0, 6, 3),
+    served(ApiKey::JoinGroup, 0, 9, 6),
+    served(ApiKey::Heartbeat, 0, 4, 4),
+    served(ApiKey::LeaveGroup, 0, 5, 4),
+    served(ApiKey::SyncGroup, 0, 5, 4),
+    served(ApiKey::DescribeGroups, 0, 6, 5),
+    served(ApiKey::ListGroups, 0, 5, 3),
     served(ApiKey::ApiVersions, 0, 4, 3),
     served(ApiKey::CreateTopics, 2, 7, 5),
     served(ApiKey::DeleteTopics, 1, 6, 4),
@@ -76,31 +85,18 @@ pub const TABLE: [Served; 22] = [
     served(ApiKey::AlterConfigs, 0, 2, 2),
     served(ApiKey::DescribeLogDirs, 1, 5, 2),
     served(ApiKey::CreatePartitions, 0, 3, 2),
+    served(ApiKey::DeleteGroups, 0, 2, 2),
     served(ApiKey::ElectLeaders, 0, 2, 2),
     served(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
     served(ApiKey::AlterPartitionReassignments, 0, 1, 0),
     served(ApiKey::ListPartitionReassignments, 0, 0, 0),
+    served(ApiKey::OffsetDelete, 0, 0, NEVER),
     served(ApiKey::DescribeCluster, 0, 2, 0),
     served(ApiKey::DescribeProducers, 0, 0, 0),
-    served(ApiKey::ListConfigResources, 0, 1, 0),
-    served(ApiKey::DescribeTopicPartitions, 0, 0, 0),
-];
-
-/// Read and written, with nobody to answer them yet: neither listed nor admitted. What gets its handler moves up.
-pub const UNANSWERED: [Served; 13] = [
-    served(ApiKey::OffsetCommit, 2, 10, 8),
-    served(ApiKey::OffsetFetch, 1, 10, 6),
-    served(ApiKey::FindCoordinator, 0, 6, 3),
-    served(ApiKey::JoinGroup, 0, 9, 6),
-    served(ApiKey::Heartbeat, 0, 4, 4),
-    served(ApiKey::LeaveGroup, 0, 5, 4),
-    served(ApiKey::SyncGroup, 0, 5, 4),
-    served(ApiKey::DescribeGroups, 0, 6, 5),
-    served(ApiKey::ListGroups, 0, 5, 3),
-    served(ApiKey::DeleteGroups, 0, 2, 2),
-    served(ApiKey::OffsetDelete, 0, 0, NEVER),
     served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
     served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
+    served(ApiKey::ListConfigResources, 0, 1, 0),
+    served(ApiKey::DescribeTopicPartitions, 0, 0, 0),
 ];
 
 /// No version is flexible.
@@ -127,23 +123,16 @@ impl ApiKey {
         TABLE.iter().map(|served| served.api).find(|api| *api as i16 == key)
     }
 
-    /// Its versions; those of its codec while nobody answers it.
+    /// Its versions.
     pub const fn served(self) -> Served {
-        match (self.row_in(&TABLE), self.row_in(&UNANSWERED)) {
-            (Some(row), _) | (None, Some(row)) => row,
-            (None, None) => panic!("every API has its row in a table"),
-        }
-    }
-
-    const fn row_in(self, table: &[Served]) -> Option<Served> {
         let mut i = 0;
-        while i < table.len() {
-            if table[i].api as i16 == self as i16 {
-                return Some(table[i]);
+        while i < TABLE.len() {
+            if TABLE[i].api as i16 == self as i16 {
+                return TABLE[i];
             }
             i += 1;
         }
-        None
+        panic!("every API has its row in the table")
     }
 
     pub const fn name(self) -> &'static str {
@@ -205,14 +194,6 @@ mod tests {
             assert!(row.listed_from <= row.min && row.min <= row.max);
         }
         assert_eq!(ApiKey::from_wire(24), None, "AddPartitionsToTxn is not served");
-    }
-
-    #[test]
-    fn what_nobody_answers_is_not_admitted() {
-        for row in UNANSWERED {
-            assert_eq!(ApiKey::from_wire(row.api as i16), None, "{}", row.api);
-            assert_eq!(row.api.served(), row);
-        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use lakebed_store::memory::MemoryStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub struct Node {
     pub address: SocketAddr,
@@ -64,6 +65,12 @@ impl Client {
 
     /// A version that kafka-protocol does not know yet is written, and its answer read, as the newest that it knows.
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version.min(R::VERSIONS.max)).unwrap();
+        self.send_body::<R>(version, &body).await
+    }
+
+    async fn send_body<R: Request>(&mut self, version: i16, body: &[u8]) -> i32 {
         let id = self.next;
         self.next += 1;
         let header = RequestHeader::default()
@@ -73,7 +80,7 @@ impl Client {
             .with_client_id(Some("test".into()));
         let mut frame = BytesMut::zeroed(4);
         header.encode(&mut frame, R::header_version(version)).unwrap();
-        request.encode(&mut frame, version.min(R::VERSIONS.max)).unwrap();
+        frame.extend_from_slice(body);
         let size = frame.len() as i32 - 4;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         self.socket.write_all(&frame).await.unwrap();
@@ -81,13 +88,26 @@ impl Client {
     }
 
     pub async fn answer<R: Request>(&mut self, version: i16, id: i32) -> R::Response {
+        let body = self.answer_body::<R>(version, id).await;
+        read_body::<R>(version, body)
+    }
+
+    async fn answer_body<R: Request>(&mut self, version: i16, id: i32) -> Bytes {
         let mut frame = self.frame().await.expect("the connection is open");
         let key = ApiKey::try_from(R::KEY).unwrap();
         let header = ResponseHeader::decode(&mut frame, key.response_header_version(version)).unwrap();
         assert_eq!(header.correlation_id, id);
-        let response = R::Response::decode(&mut frame, version.min(R::VERSIONS.max)).unwrap();
-        assert!(frame.is_empty());
-        response
+        frame
+    }
+
+    /// Asks in a version that differs from the newest one that kafka-protocol knows in that the topic goes by its id.
+    pub async fn ask_by_id<R: Request>(&mut self, version: i16, request: &R, name: &str, id: Uuid) -> R::Response {
+        let named = [&[name.len() as u8 + 1], name.as_bytes()].concat();
+        let mut body = BytesMut::new();
+        request.encode(&mut body, R::VERSIONS.max).unwrap();
+        let sent = self.send_body::<R>(version, &replace(&body, &named, id.as_bytes())).await;
+        let answer = self.answer_body::<R>(version, sent).await;
+        read_body::<R>(version, replace(&answer, id.as_bytes(), &named).into())
     }
 
     /// `None`: the node has closed the connection.
@@ -97,6 +117,20 @@ impl Client {
         self.socket.read_exact(&mut frame).await.unwrap();
         Some(frame.into())
     }
+}
+
+fn read_body<R: Request>(version: i16, mut body: Bytes) -> R::Response {
+    let response = R::Response::decode(&mut body, version.min(R::VERSIONS.max)).unwrap();
+    assert!(body.is_empty());
+    response
+}
+
+/// With `old`, which is there once, replaced.
+fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let places: Vec<_> = bytes.windows(old.len()).enumerate().filter(|(_, some)| *some == old).collect();
+    assert_eq!(places.len(), 1);
+    let at = places[0].0;
+    [&bytes[..at], new, &bytes[at + old.len()..]].concat()
 }
 
 /// A batch of records whose values are the given texts, stamped now.

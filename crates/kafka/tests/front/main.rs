@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod configs;
 mod data;
+mod groups;
 mod memory;
 mod produce;
 mod protocol;
