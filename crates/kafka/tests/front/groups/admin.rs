@@ -65,7 +65,7 @@ async fn groups_are_listed_by_state_and_type() {
     let all = list(&mut client, &[], &[]).await;
     assert_eq!((all.len(), &all[0], &all[2]), (3, &live, &simple));
     assert_eq!((all[1][0].as_str(), all[1][1].as_str(), all[1][3].as_str()), ("new", "consumer", "consumer"));
-    assert_eq!(list(&mut client, &["empty"], &[]).await, [simple.clone()]);
+    assert_eq!(list(&mut client, &["empty"], &[]).await, std::slice::from_ref(&simple));
     assert_eq!(list(&mut client, &[], &["Classic"]).await, [live, simple]);
     assert_eq!(list(&mut client, &["Dead"], &[]).await.len(), 0);
     for version in 0..=4 {
