@@ -64,7 +64,7 @@ async fn one_hour(cluster: &Cluster, traffic: &mut Traffic, time: TrueTime) {
 
 async fn replace(cluster: &mut Cluster, turn: u32) -> Started {
     let node = (turn % 2) as usize;
-    if turn / 2 % 2 == 0 {
+    if (turn / 2).is_multiple_of(2) {
         cluster.kill(node).await
     } else {
         cluster.sign_off(node).await
