@@ -5,8 +5,7 @@ import tempfile
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import ConsumerGroupState
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 
 from confluent_cases import PATIENCE, admin, create, numbered, produce_all
 from harness.node import Node
