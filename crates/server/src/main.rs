@@ -23,6 +23,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// Threads for the file store's system calls. Each keeps a heap of some MB for ever, as work goes round among all of them: what a
+/// burst has started never rests long enough to end.
+const BLOCKING_THREADS: usize = 24;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -46,7 +50,8 @@ fn small_pages() {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let outcome = match command {
         Command::Serve(args) => {
             logging::start(args.log_format);
