@@ -1,5 +1,5 @@
-"""confluent-kafka-python: librdkafka as applications use it. Consumers are assigned partitions and offsets: there are no
-consumer groups yet."""
+"""confluent-kafka-python: librdkafka as applications use it, with consumers that are assigned partitions and offsets. Groups
+are in group_cases.py."""
 
 import collections
 import os

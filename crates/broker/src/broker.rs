@@ -40,8 +40,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 /// How long a change of metadata may take before its client is told to ask again.
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
-/// Clients are not told of a node from which nothing was heard for so long.
-const SILENT_NODE: Duration = Duration::from_secs(600);
 /// Bytes that such changes may take until they have their outcome, whoever still waits for it; and what each takes besides
 /// its strings.
 const CHANGES: usize = 4 << 20;
@@ -226,27 +224,6 @@ impl Broker {
             host: self.inner.config.advertised_host.clone(),
             port: self.inner.config.advertised_port,
         }
-    }
-
-    /// This node first, then the others that serve: those that are not down, nor silent for long, each address once.
-    pub fn nodes(&self) -> Vec<NodeInfo> {
-        let manifest = &self.inner.manifest;
-        let me = self.node();
-        let mut nodes = vec![me];
-        manifest.read(|s| {
-            for (incarnation, node) in s.nodes() {
-                let gone = node.down_at.is_some() || manifest.heard(incarnation).is_some_and(|ago| ago > SILENT_NODE);
-                if gone || incarnation == manifest.incarnation() {
-                    continue;
-                }
-                let new = |info: &NodeInfo| {
-                    nodes.iter().all(|n| n.id != info.id && (&n.host, n.port) != (&info.host, info.port))
-                };
-                nodes.extend(NodeInfo::of(node).filter(new));
-            }
-        });
-        nodes[1..].sort_by_key(|node| node.id);
-        nodes
     }
 
     /// The budget for requests and replies.

@@ -7,7 +7,9 @@ use crate::wire::metadata::Node;
 use crate::wire::{ErrorCode, Writer};
 
 pub(super) fn answer(broker: &Broker, request: &DescribeClusterRequest, w: &mut Writer) {
-    let nodes = broker.nodes();
+    // This node alone: a client that knows several would move its partitions between them with every answer, and what it
+    // sends again without a sequence number would be stored twice.
+    let nodes = [broker.node()];
     let nodes: Vec<_> = nodes.iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect();
     let mut response = DescribeClusterResponse {
         error: ErrorCode::None,

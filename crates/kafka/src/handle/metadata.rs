@@ -45,7 +45,9 @@ pub(super) async fn answer(
     let room = take_more(front, &mut permit, needed);
     turn_away(&mut topics, room);
     w.reserve(topics.iter().map(sent_bytes).sum());
-    let nodes = broker.nodes();
+    // This node alone: a client that knows several would move its partitions between them with every answer, and what it
+    // sends again without a sequence number would be stored twice.
+    let nodes = [broker.node()];
     let nodes: Vec<_> = nodes.iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect();
     MetadataResponse { nodes: &nodes, leader: broker.node().id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
     permit
