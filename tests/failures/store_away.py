@@ -81,12 +81,14 @@ def while_away(node, mode, until):
     assert "load" in AdminClient({"bootstrap.servers": node.bootstrap}).list_topics(timeout=10).topics, f"{mode}: metadata"
     refuses_change(node, mode)
     does_not_know_the_end(node, mode)
-    acknowledged = node.metric("lakebed_commits")
+    begun = node.metric("lakebed_commits")
     while time.monotonic() < until:
         time.sleep(0.5)
         assert node.get("/readyz")[0] == 503, f"{mode}: ready without a store"
         assert node.get("/healthz")[0] == 200
-    assert node.metric("lakebed_commits") == acknowledged, f"{mode}: commits without a store"
+    # They are counted when they are first sent, and at most four are under way.
+    since = node.metric("lakebed_commits") - begun
+    assert since <= 4, f"{mode}: {since} commits without a store"
 
 
 def consumer(node):

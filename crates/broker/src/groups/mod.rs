@@ -122,12 +122,10 @@ impl Groups {
         beat::run(Arc::clone(&inner.beat), inner.manifest.clone(), inner.env.clone())
     }
 
-    /// The node to ask for the group (FindCoordinator).
-    pub async fn coordinator(&self, id: &GroupId) -> Result<NodeInfo, GroupError> {
+    /// The node to ask for the group (FindCoordinator), as this node knows it: who claims in vain learns better, and whoever asks before
+    /// anything else, on the connection that it fetches over, must not wait for a store that is away.
+    pub fn coordinator(&self, id: &GroupId) -> Result<NodeInfo, GroupError> {
         let key = key_of(id);
-        if let Place::Claimable(_) = self.place(&key) {
-            self.barrier().await?;
-        }
         let at = match self.place(&key) {
             Place::Mine(_) => self.me(),
             Place::Other(node) => {

@@ -277,7 +277,7 @@ async fn answer_decoded(
         Request::AlterPartitionReassignments(r) => leaders::reassign(broker, &r, &mut w).await,
         Request::ListPartitionReassignments(r) => leaders::list_reassignments(&r, &mut w),
         Request::ListConfigResources(r) => config_resources::answer(broker, &r, &mut w),
-        Request::FindCoordinator(r) => groups::coordinator::find(broker, &r, &mut w).await,
+        Request::FindCoordinator(r) => groups::coordinator::find(broker, &r, &mut w),
         Request::SyncGroup(r) => groups::classic::sync(broker, &r, &mut w).await,
         Request::Heartbeat(r) => groups::classic::heartbeat(broker, &r, &mut w).await,
         Request::LeaveGroup(r) => groups::classic::leave(broker, &r, &mut w).await,

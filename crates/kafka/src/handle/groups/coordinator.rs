@@ -3,7 +3,7 @@
 use lakebed_broker::Broker;
 use lakebed_broker::api::NodeInfo;
 
-use super::{group_id, run_all};
+use super::group_id;
 use crate::errors;
 use crate::wire::find_coordinator::{Coordinator, FindCoordinatorRequest, GROUP, encode_response};
 use crate::wire::{ErrorCode, Writer};
@@ -13,13 +13,13 @@ const TRANSACTION: i8 = 1;
 
 type Refused = (ErrorCode, String);
 
-pub(in super::super) async fn find(broker: &Broker, request: &FindCoordinatorRequest<'_>, w: &mut Writer) {
-    let found = run_all(request.keys.iter().map(|key| one(broker, request.key_type, key)).collect()).await;
+pub(in super::super) fn find(broker: &Broker, request: &FindCoordinatorRequest<'_>, w: &mut Writer) {
+    let found: Vec<_> = request.keys.iter().map(|key| one(broker, request.key_type, key)).collect();
     let coordinators: Vec<_> = request.keys.iter().zip(&found).map(|(key, found)| coordinator(key, found)).collect();
     encode_response(w, &coordinators);
 }
 
-async fn one(broker: &Broker, key_type: i8, key: &str) -> Result<NodeInfo, Refused> {
+fn one(broker: &Broker, key_type: i8, key: &str) -> Result<NodeInfo, Refused> {
     match key_type {
         GROUP => {}
         TRANSACTION => {
@@ -33,7 +33,7 @@ async fn one(broker: &Broker, key_type: i8, key: &str) -> Result<NodeInfo, Refus
         }
     }
     let id = group_id(key).map_err(|code| (code, "a group id has 1 to 32,767 bytes".to_owned()))?;
-    broker.groups().coordinator(&id).await.map_err(|error| (errors::group(error), error.to_string()))
+    broker.groups().coordinator(&id).map_err(|error| (errors::group(error), error.to_string()))
 }
 
 fn coordinator<'a>(key: &'a str, found: &'a Result<NodeInfo, Refused>) -> Coordinator<'a> {
