@@ -36,7 +36,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 const FOLLOW_IDLE_EVERY: Duration = Duration::from_secs(1);
 const FOLLOW_IDLE_AFTER: Duration = Duration::from_secs(10);
 /// Reads of a slot with a bad CRC before the node stops (rule 6).
-const CRC_TRIES: u32 = 4;
+const CRC_TRIES: u32 = 8;
 /// State hashes of this many slots are kept to compare with what commits assert.
 const KEPT_HASHES: usize = 256;
 

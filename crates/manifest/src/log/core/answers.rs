@@ -57,12 +57,9 @@ impl Core {
             return;
         }
         let what = match answer {
-            GetAnswer::Found { bytes, total_len } if bytes.len() as u64 == total_len => {
-                What::Found { bytes, total_len }
-            }
+            GetAnswer::Found { bytes, total_len } => What::Found { bytes, total_len },
             GetAnswer::NotFound => What::Absent,
-            // Slots are read whole: what came short was cut off on the way, however often that happens.
-            GetAnswer::Found { .. } | GetAnswer::Fault => {
+            GetAnswer::Fault => {
                 get.tries += 1;
                 get.retry_at = Some(at.now + backoff(get.tries));
                 return;
