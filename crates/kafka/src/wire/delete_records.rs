@@ -1,6 +1,7 @@
 //! DeleteRecords, 0–2 (KIP-107): everything below an offset goes.
 
 use super::ErrorCode;
+use super::partitions::{AnsweredTopic, AskedTopic, EncodePartition, encode_topics};
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
@@ -10,11 +11,7 @@ pub struct DeleteRecordsRequest<'a> {
     pub timeout_ms: i32,
 }
 
-#[derive(Clone, Debug)]
-pub struct DeleteRecordsTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Array<'a, DeleteRecordsPartition>,
-}
+pub type DeleteRecordsTopic<'a> = AskedTopic<'a, DeleteRecordsPartition>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeleteRecordsPartition {
@@ -32,15 +29,6 @@ impl<'a> DeleteRecordsRequest<'a> {
     }
 }
 
-impl<'a> Decode<'a> for DeleteRecordsTopic<'a> {
-    fn decode(r: &mut Reader<'a>) -> Result<Self> {
-        let name = r.string()?;
-        let partitions = r.array()?;
-        r.tags()?;
-        Ok(Self { name, partitions })
-    }
-}
-
 impl<'a> Decode<'a> for DeleteRecordsPartition {
     fn decode(r: &mut Reader<'a>) -> Result<Self> {
         let (index, offset) = (r.i32()?, r.i64()?);
@@ -49,11 +37,7 @@ impl<'a> Decode<'a> for DeleteRecordsPartition {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct DeleteRecordsResponseTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<DeleteRecordsResponsePartition>,
-}
+pub type DeleteRecordsResponseTopic<'a> = AnsweredTopic<'a, DeleteRecordsResponsePartition>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteRecordsResponsePartition {
@@ -65,15 +49,11 @@ pub struct DeleteRecordsResponsePartition {
 
 pub fn encode_response(w: &mut Writer, topics: &[DeleteRecordsResponseTopic<'_>]) {
     w.i32(0);
-    w.array(topics, |w, topic| {
-        w.string(topic.name);
-        w.array(&topic.partitions, |w, partition| partition.encode(w));
-        w.tags();
-    });
+    encode_topics(w, topics);
     w.tags();
 }
 
-impl DeleteRecordsResponsePartition {
+impl EncodePartition for DeleteRecordsResponsePartition {
     fn encode(&self, w: &mut Writer) {
         w.i32(self.index);
         w.i64(self.low_watermark);

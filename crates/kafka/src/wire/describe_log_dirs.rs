@@ -1,7 +1,7 @@
 //! DescribeLogDirs, 1–5: how large partitions are, and where.
 
 use super::ErrorCode;
-use super::partitions::TopicPartitions;
+use super::partitions::{AnsweredTopic, EncodePartition, TopicPartitions, encode_topics};
 use super::reader::{Array, Reader, Result};
 use super::writer::Writer;
 
@@ -36,11 +36,7 @@ pub struct LogDir<'a> {
     pub usable_bytes: i64,
 }
 
-#[derive(Clone, Debug)]
-pub struct LogDirTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<LogDirPartition>,
-}
+pub type LogDirTopic<'a> = AnsweredTopic<'a, LogDirPartition>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct LogDirPartition {
@@ -64,11 +60,7 @@ impl LogDir<'_> {
     fn encode(&self, w: &mut Writer) {
         w.error(self.error);
         w.string(self.path);
-        w.array(&self.topics, |w, topic| {
-            w.string(topic.name);
-            w.array(&topic.partitions, |w, partition| partition.encode(w));
-            w.tags();
-        });
+        encode_topics(w, &self.topics);
         if w.since(4) {
             w.i64(self.total_bytes);
             w.i64(self.usable_bytes);
@@ -80,7 +72,7 @@ impl LogDir<'_> {
     }
 }
 
-impl LogDirPartition {
+impl EncodePartition for LogDirPartition {
     fn encode(&self, w: &mut Writer) {
         w.i32(self.index);
         w.i64(self.size);

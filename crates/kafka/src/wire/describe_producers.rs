@@ -1,7 +1,7 @@
 //! DescribeProducers, 0 (KIP-664): the producers that a partition knows.
 
 use super::ErrorCode;
-use super::partitions::TopicPartitions;
+use super::partitions::{AnsweredTopic, EncodePartition, TopicPartitions, encode_topics};
 use super::reader::{Array, Reader, Result};
 use super::writer::Writer;
 
@@ -18,11 +18,7 @@ impl<'a> DescribeProducersRequest<'a> {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct DescribedProducersTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<DescribedProducers>,
-}
+pub type DescribedProducersTopic<'a> = AnsweredTopic<'a, DescribedProducers>;
 
 #[derive(Clone, Debug)]
 pub struct DescribedProducers {
@@ -44,15 +40,11 @@ pub struct ActiveProducer {
 
 pub fn encode_response(w: &mut Writer, topics: &[DescribedProducersTopic<'_>]) {
     w.i32(0);
-    w.array(topics, |w, topic| {
-        w.string(topic.name);
-        w.array(&topic.partitions, |w, partition| partition.encode(w));
-        w.tags();
-    });
+    encode_topics(w, topics);
     w.tags();
 }
 
-impl DescribedProducers {
+impl EncodePartition for DescribedProducers {
     fn encode(&self, w: &mut Writer) {
         w.i32(self.index);
         w.error(self.error);

@@ -1,7 +1,7 @@
 //! ElectLeaders, 0–2 (KIP-183, KIP-460).
 
 use super::ErrorCode;
-use super::partitions::{ExplainedTopic, TopicPartitions};
+use super::partitions::{ExplainedTopic, TopicPartitions, encode_topics};
 use super::reader::{Array, Reader, Result};
 use super::writer::Writer;
 
@@ -39,7 +39,7 @@ impl ElectLeadersResponse<'_> {
         if w.since(1) {
             w.error(self.error);
         }
-        w.array(&self.topics, |w, topic| topic.encode(w));
+        encode_topics(w, &self.topics);
         w.tags();
     }
 }

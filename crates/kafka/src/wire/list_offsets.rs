@@ -1,6 +1,7 @@
 //! ListOffsets, 1–11: offsets by time, where some negative times have a meaning of their own.
 
 use super::ErrorCode;
+use super::partitions::{AnsweredTopic, AskedTopic, EncodePartition, encode_topics};
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
@@ -10,11 +11,7 @@ pub struct ListOffsetsRequest<'a> {
     pub topics: Array<'a, ListOffsetsTopic<'a>>,
 }
 
-#[derive(Clone, Debug)]
-pub struct ListOffsetsTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Array<'a, ListOffsetsPartition>,
-}
+pub type ListOffsetsTopic<'a> = AskedTopic<'a, ListOffsetsPartition>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListOffsetsPartition {
@@ -35,15 +32,6 @@ impl<'a> ListOffsetsRequest<'a> {
     }
 }
 
-impl<'a> Decode<'a> for ListOffsetsTopic<'a> {
-    fn decode(r: &mut Reader<'a>) -> Result<Self> {
-        let name = r.string()?;
-        let partitions = r.array()?;
-        r.tags()?;
-        Ok(Self { name, partitions })
-    }
-}
-
 impl<'a> Decode<'a> for ListOffsetsPartition {
     fn decode(r: &mut Reader<'a>) -> Result<Self> {
         let index = r.i32()?;
@@ -54,11 +42,7 @@ impl<'a> Decode<'a> for ListOffsetsPartition {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct ListOffsetsResponseTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<ListOffsetsResponsePartition>,
-}
+pub type ListOffsetsResponseTopic<'a> = AnsweredTopic<'a, ListOffsetsResponsePartition>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ListOffsetsResponsePartition {
@@ -74,19 +58,11 @@ pub fn encode_response(w: &mut Writer, topics: &[ListOffsetsResponseTopic<'_>]) 
     if w.since(2) {
         w.i32(0);
     }
-    w.array_len(topics.len());
-    for topic in topics {
-        w.string(topic.name);
-        w.array_len(topic.partitions.len());
-        for partition in &topic.partitions {
-            partition.encode(w);
-        }
-        w.tags();
-    }
+    encode_topics(w, topics);
     w.tags();
 }
 
-impl ListOffsetsResponsePartition {
+impl EncodePartition for ListOffsetsResponsePartition {
     fn encode(&self, w: &mut Writer) {
         w.i32(self.index);
         w.error(self.error);

@@ -1,6 +1,6 @@
 //! OffsetCommit, 2–10. Topics go by name up to version 9 and by id from version 10 (KIP-848).
 
-use super::partitions::PartitionResult;
+use super::partitions::{EncodePartition, PartitionResult};
 use super::produce::TopicRef;
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;

@@ -1,7 +1,7 @@
 //! OffsetDelete, 0 (KIP-496): committed offsets go.
 
 use super::ErrorCode;
-use super::partitions::{PartitionResult, TopicPartitions};
+use super::partitions::{AnsweredTopic, PartitionResult, TopicPartitions, encode_topics};
 use super::reader::{Array, Reader, Result};
 use super::writer::Writer;
 
@@ -27,21 +27,13 @@ pub struct OffsetDeleteResponse<'a> {
     pub topics: Vec<OffsetDeleteResponseTopic<'a>>,
 }
 
-#[derive(Clone, Debug)]
-pub struct OffsetDeleteResponseTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<PartitionResult>,
-}
+pub type OffsetDeleteResponseTopic<'a> = AnsweredTopic<'a, PartitionResult>;
 
 impl OffsetDeleteResponse<'_> {
     pub fn encode(&self, w: &mut Writer) {
         w.error(self.error);
         w.i32(0);
-        w.array(&self.topics, |w, topic| {
-            w.string(topic.name);
-            w.array(&topic.partitions, |w, partition| partition.encode(w));
-            w.tags();
-        });
+        encode_topics(w, &self.topics);
         w.tags();
     }
 }

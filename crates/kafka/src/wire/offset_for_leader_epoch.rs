@@ -1,6 +1,7 @@
 //! OffsetForLeaderEpoch, 2–4 (KIP-101, KIP-320): where an epoch ends.
 
 use super::ErrorCode;
+use super::partitions::{AnsweredTopic, AskedTopic, EncodePartition, encode_topics};
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
@@ -9,11 +10,7 @@ pub struct OffsetForLeaderEpochRequest<'a> {
     pub topics: Array<'a, EpochTopic<'a>>,
 }
 
-#[derive(Clone, Debug)]
-pub struct EpochTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Array<'a, EpochPartition>,
-}
+pub type EpochTopic<'a> = AskedTopic<'a, EpochPartition>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochPartition {
@@ -33,15 +30,6 @@ impl<'a> OffsetForLeaderEpochRequest<'a> {
     }
 }
 
-impl<'a> Decode<'a> for EpochTopic<'a> {
-    fn decode(r: &mut Reader<'a>) -> Result<Self> {
-        let name = r.string()?;
-        let partitions = r.array()?;
-        r.tags()?;
-        Ok(Self { name, partitions })
-    }
-}
-
 impl<'a> Decode<'a> for EpochPartition {
     fn decode(r: &mut Reader<'a>) -> Result<Self> {
         let (index, current_leader_epoch, leader_epoch) = (r.i32()?, r.i32()?, r.i32()?);
@@ -50,11 +38,7 @@ impl<'a> Decode<'a> for EpochPartition {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct EpochResponseTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<EpochEnd>,
-}
+pub type EpochResponseTopic<'a> = AnsweredTopic<'a, EpochEnd>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct EpochEnd {
@@ -67,15 +51,11 @@ pub struct EpochEnd {
 
 pub fn encode_response(w: &mut Writer, topics: &[EpochResponseTopic<'_>]) {
     w.i32(0);
-    w.array(topics, |w, topic| {
-        w.string(topic.name);
-        w.array(&topic.partitions, |w, partition| partition.encode(w));
-        w.tags();
-    });
+    encode_topics(w, topics);
     w.tags();
 }
 
-impl EpochEnd {
+impl EncodePartition for EpochEnd {
     fn encode(&self, w: &mut Writer) {
         w.error(self.error);
         w.i32(self.index);

@@ -1,7 +1,7 @@
 //! AlterPartitionReassignments, 0–1, and ListPartitionReassignments, 0 (KIP-455): which nodes keep which partitions.
 
 use super::ErrorCode;
-use super::partitions::{ExplainedTopic, TopicPartitions};
+use super::partitions::{AskedTopic, ExplainedTopic, TopicPartitions, encode_topics};
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
@@ -12,11 +12,7 @@ pub struct AlterPartitionReassignmentsRequest<'a> {
     pub topics: Array<'a, ReassignedTopic<'a>>,
 }
 
-#[derive(Clone, Debug)]
-pub struct ReassignedTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Array<'a, ReassignedPartition<'a>>,
-}
+pub type ReassignedTopic<'a> = AskedTopic<'a, ReassignedPartition<'a>>;
 
 #[derive(Clone, Debug)]
 pub struct ReassignedPartition<'a> {
@@ -32,15 +28,6 @@ impl<'a> AlterPartitionReassignmentsRequest<'a> {
         let topics = r.array()?;
         r.tags()?;
         Ok(Self { timeout_ms, allow_replication_factor_change, topics })
-    }
-}
-
-impl<'a> Decode<'a> for ReassignedTopic<'a> {
-    fn decode(r: &mut Reader<'a>) -> Result<Self> {
-        let name = r.string()?;
-        let partitions = r.array()?;
-        r.tags()?;
-        Ok(Self { name, partitions })
     }
 }
 
@@ -71,7 +58,7 @@ impl AlterPartitionReassignmentsResponse<'_> {
         }
         w.error(self.error);
         w.nullable_string(self.error_message.as_deref());
-        w.array(&self.topics, |w, topic| topic.encode(w));
+        encode_topics(w, &self.topics);
         w.tags();
     }
 }

@@ -4,20 +4,42 @@ use super::ErrorCode;
 use super::reader::{Array, Decode, Reader, Result};
 use super::writer::Writer;
 
-/// In a request.
+/// In a request: what is asked of some of a topic's partitions.
 #[derive(Clone, Debug)]
-pub struct TopicPartitions<'a> {
+pub struct AskedTopic<'a, P: Decode<'a>> {
     pub name: &'a str,
-    pub partitions: Array<'a, i32>,
+    pub partitions: Array<'a, P>,
 }
 
-impl<'a> Decode<'a> for TopicPartitions<'a> {
+impl<'a, P: Decode<'a>> Decode<'a> for AskedTopic<'a, P> {
     fn decode(r: &mut Reader<'a>) -> Result<Self> {
         let name = r.string()?;
         let partitions = r.array()?;
         r.tags()?;
         Ok(Self { name, partitions })
     }
+}
+
+/// Of partitions there is nothing to say but which.
+pub type TopicPartitions<'a> = AskedTopic<'a, i32>;
+
+/// In an answer: what is said of some of a topic's partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredTopic<'a, P> {
+    pub name: &'a str,
+    pub partitions: Vec<P>,
+}
+
+pub(super) trait EncodePartition {
+    fn encode(&self, w: &mut Writer);
+}
+
+pub(super) fn encode_topics<P: EncodePartition>(w: &mut Writer, topics: &[AnsweredTopic<'_, P>]) {
+    w.array(topics, |w, topic| {
+        w.string(topic.name);
+        w.array(&topic.partitions, |w, partition| partition.encode(w));
+        w.tags();
+    });
 }
 
 /// In an answer that has nothing to say of a partition but whether it worked.
@@ -27,8 +49,8 @@ pub struct PartitionResult {
     pub error: ErrorCode,
 }
 
-impl PartitionResult {
-    pub(super) fn encode(&self, w: &mut Writer) {
+impl EncodePartition for PartitionResult {
+    fn encode(&self, w: &mut Writer) {
         w.i32(self.index);
         w.error(self.error);
         w.tags();
@@ -36,11 +58,7 @@ impl PartitionResult {
 }
 
 /// The same with a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExplainedTopic<'a> {
-    pub name: &'a str,
-    pub partitions: Vec<ExplainedPartition>,
-}
+pub type ExplainedTopic<'a> = AnsweredTopic<'a, ExplainedPartition>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedPartition {
@@ -49,15 +67,11 @@ pub struct ExplainedPartition {
     pub error_message: Option<String>,
 }
 
-impl ExplainedTopic<'_> {
-    pub(super) fn encode(&self, w: &mut Writer) {
-        w.string(self.name);
-        w.array(&self.partitions, |w, partition| {
-            w.i32(partition.index);
-            w.error(partition.error);
-            w.nullable_string(partition.error_message.as_deref());
-            w.tags();
-        });
+impl EncodePartition for ExplainedPartition {
+    fn encode(&self, w: &mut Writer) {
+        w.i32(self.index);
+        w.error(self.error);
+        w.nullable_string(self.error_message.as_deref());
         w.tags();
     }
 }
