@@ -381,12 +381,7 @@ impl Broker {
             });
             told.await.unwrap_or_else(|_| Err(SubmitError::Stopped(String::new())))
         };
-        let receipt = tokio::select! {
-            biased;
-            receipt = receipt => receipt,
-            () = self.inner.env.clock.sleep(CHANGE_LIMIT) => return Err(Unavailable::Timeout),
-        };
-        match receipt {
+        match self.inner.env.within(CHANGE_LIMIT, receipt).await.ok_or(Unavailable::Timeout)? {
             Ok(mut receipt) => Ok(receipt.outcomes.pop().unwrap_or(OpOutcome::Refused)),
             Err(SubmitError::Fenced) => Err(Unavailable::Timeout),
             Err(SubmitError::Stopped(_)) => Err(Unavailable::Stopping),

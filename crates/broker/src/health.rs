@@ -44,12 +44,8 @@ pub(crate) fn watch(manifest: Manifest, memory: MemoryBudget, env: Env) -> Arc<H
     tokio::spawn(async move {
         let mut waiting_since: Option<u64> = None;
         while !watching.stopping.load(Ordering::Relaxed) {
-            let away = tokio::select! {
-                biased;
-                passed = manifest.barrier() => passed.is_err(),
-                () = env.clock.sleep(ANSWER_WITHIN) => true,
-            };
-            watching.store_away.store(away, Ordering::Relaxed);
+            let there = env.within(ANSWER_WITHIN, manifest.barrier()).await.is_some_and(|passed| passed.is_ok());
+            watching.store_away.store(!there, Ordering::Relaxed);
             let waiting = memory.is_exhausted().then(|| memory.granted());
             watching.memory_stuck.store(waiting.is_some() && waiting == waiting_since, Ordering::Relaxed);
             waiting_since = waiting;

@@ -31,6 +31,15 @@ pub struct Env {
 }
 
 impl Env {
+    /// What comes of it, if that comes in time.
+    pub async fn within<T>(&self, limit: Duration, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = what => Some(done),
+            () = self.clock.sleep(limit) => None,
+        }
+    }
+
     /// The clocks and randomness of this machine.
     pub fn system() -> Env {
         Env { clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }

@@ -47,11 +47,8 @@ impl Reader {
 
     /// Bounded; fails if the store is away or the node stops.
     pub async fn barrier(&self) -> Result<(), Unavailable> {
-        tokio::select! {
-            biased;
-            passed = self.manifest.barrier() => passed.map_err(|_| Unavailable::Stopping),
-            () = self.env.clock.sleep(BARRIER_LIMIT) => Err(Unavailable::Timeout),
-        }
+        let passed = self.env.within(BARRIER_LIMIT, self.manifest.barrier()).await;
+        passed.ok_or(Unavailable::Timeout)?.map_err(|_| Unavailable::Stopping)
     }
 
     /// Until there is enough, something is wrong with a partition, or time is up.
