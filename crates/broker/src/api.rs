@@ -17,6 +17,12 @@ pub struct TopicInfo {
     pub config: Arc<TopicConfig>,
 }
 
+impl TopicInfo {
+    pub fn has_partition(&self, index: i32) -> bool {
+        (0..self.partitions).contains(&index)
+    }
+}
+
 /// The per-topic settings that mean something so far, resolved against their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {

@@ -258,7 +258,7 @@ fn check(
     budget: &mut Decompression,
     wall_ms: i64,
 ) -> Result<Result<Accepted, AppendError>, TakesLong> {
-    if !(0..topic.partitions).contains(&partition.partition.0) {
+    if !topic.has_partition(partition.partition.0) {
         return Ok(Err(AppendError::UnknownPartition));
     }
     let max = topic.config.max_message_bytes;

@@ -21,13 +21,7 @@ pub enum Effect {
 }
 
 /// Whether a group's members follow the classic protocol or KIP-848; an empty group may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Only ever committed offsets: it never had a member.
-    Simple,
-    Classic,
-    Consumer,
-}
+pub use lakebed_record::ops::GroupKind as Kind;
 
 /// The whole of a group as it is to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]

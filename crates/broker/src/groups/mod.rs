@@ -14,12 +14,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lakebed_groups::{
-    Config, ConsumerAnswer, ConsumerHeartbeat, Description, Group, GroupError, JoinRefused, JoinRequest, Joined, Kind,
-    Leaving, MemberRef, Reply, SyncRequest, Synced,
+    Config, ConsumerAnswer, ConsumerHeartbeat, Description, Group, GroupError, GroupState, JoinRefused, JoinRequest,
+    Joined, Kind, Leaving, MemberRef, Members, Reply, RestoreError, SyncRequest, Synced,
 };
+use lakebed_manifest::state::ConsumerGroup;
 use lakebed_manifest::{FollowGuard, Manifest, State};
-use lakebed_record::ops::{ClaimGroup, GroupKind, GroupRef, OpKind, OpOutcome};
+use lakebed_record::ops::{ClaimGroup, GroupRef, OpKind, OpOutcome};
 use lakebed_record::{GroupClaim, GroupId, GroupKey, Incarnation, Namespace, TopicPartition};
 use lakebed_store::env::Env;
 use parking_lot::Mutex;
@@ -30,7 +32,7 @@ use self::owned::{Call, Owned};
 use self::place::{Peer, Place};
 use crate::api::NodeInfo;
 
-pub use lakebed_manifest::state::CommittedOffset;
+pub use lakebed_manifest::state::{CommittedOffset, MAX_OFFSET_METADATA};
 
 pub use self::offsets::{CommitOffset, CommitRefused, CommitResult};
 pub use self::owned::DeleteError;
@@ -246,21 +248,22 @@ impl Groups {
         let peers = self.peers();
         let me = self.me();
         let ours = Namespace::default();
-        let all: Vec<(GroupKey, Place, Description)> = self.inner.manifest.read(|s| {
-            let ours = s.consumer_groups().filter(|(key, _)| key.namespace == ours);
-            ours.map(|(key, group)| (key.clone(), self.place_in(s, key), at_rest(group))).collect()
-        });
-        let mut listed = Vec::new();
-        for (key, at, at_rest) in all {
-            let here = match at {
+        let here: Vec<(GroupKey, Stored)> = self.inner.manifest.read(|s| {
+            let is_here = |key: &GroupKey| match self.place_in(s, key) {
                 Place::Mine(_) => true,
-                Place::Claimable(_) => place::rendezvous(&key, me, peers.iter().copied()) == me,
+                Place::Claimable(_) => place::rendezvous(key, me, peers.iter().copied()) == me,
                 Place::Other(_) => false,
             };
-            if here {
-                let description = self.describe_in_memory(&key).await.unwrap_or(at_rest);
-                listed.push(ListedGroup { id: key.id, description });
-            }
+            let here = s.consumer_groups().filter(|(key, _)| key.namespace == ours && is_here(key));
+            here.map(|(key, group)| (key.clone(), Stored::of(group))).collect()
+        });
+        let mut listed = Vec::new();
+        for (key, stored) in here {
+            let description = match self.describe_in_memory(&key).await {
+                Some(description) => description,
+                None => stored.describe(),
+            };
+            listed.push(ListedGroup { id: key.id, description });
         }
         listed
     }
@@ -381,14 +384,9 @@ impl Groups {
     }
 
     fn restore(&self, key: &GroupKey, claim: GroupClaim) -> Result<Group, GroupError> {
-        let found = self.inner.manifest.read(|s| {
-            let group = s.consumer_group(key).filter(|g| g.claim == claim)?;
-            Some((group.kind, group.generation, group.metadata.clone()))
-        });
-        let (kind, generation, metadata) = found.ok_or(GroupError::NotCoordinator)?;
-        let restored =
-            Group::restore(self.inner.config.clone(), kind_of(kind), generation, &metadata, self.inner.now());
-        restored.map_err(|error| {
+        let found = self.inner.manifest.read(|s| s.consumer_group(key).filter(|g| g.claim == claim).map(Stored::of));
+        let stored = found.ok_or(GroupError::NotCoordinator)?;
+        stored.restore(self.inner.config.clone(), self.inner.now()).map_err(|error| {
             tracing::error!(group = %key, %error, "a consumer group cannot be read");
             GroupError::CoordinatorNotAvailable
         })
@@ -436,11 +434,8 @@ impl Groups {
 
     /// A client that is told to ask again in time finds another node, or the store back.
     async fn within_patience<T>(&self, what: impl Future<Output = T>) -> Result<T, GroupError> {
-        tokio::select! {
-            biased;
-            done = what => Ok(done),
-            () = self.inner.env.clock.sleep(crate::fetch::BARRIER_LIMIT) => Err(GroupError::CoordinatorNotAvailable),
-        }
+        let done = self.inner.env.within(crate::fetch::BARRIER_LIMIT, what).await;
+        done.ok_or(GroupError::CoordinatorNotAvailable)
     }
 
     /// Follows the log for a while: only who follows learns that an owner is silent.
@@ -482,32 +477,27 @@ fn lock_of(key: &GroupKey) -> usize {
     hasher.finish() as usize % CLAIM_LOCKS
 }
 
-fn kind_of(kind: GroupKind) -> Kind {
-    match kind {
-        GroupKind::Simple => Kind::Simple,
-        GroupKind::Classic => Kind::Classic,
-        GroupKind::Consumer => Kind::Consumer,
-    }
+/// What the state has of a group besides its offsets.
+struct Stored {
+    kind: Kind,
+    generation: i32,
+    metadata: Bytes,
 }
 
-fn kind_op(kind: Kind) -> GroupKind {
-    match kind {
-        Kind::Simple => GroupKind::Simple,
-        Kind::Classic => GroupKind::Classic,
-        Kind::Consumer => GroupKind::Consumer,
+impl Stored {
+    fn of(group: &ConsumerGroup) -> Stored {
+        Stored { kind: group.kind, generation: group.generation, metadata: group.metadata.clone() }
     }
-}
 
-/// What the state alone tells of a group that nobody has in memory.
-fn at_rest(group: &lakebed_manifest::state::ConsumerGroup) -> Description {
-    let config = Config::default();
-    let restored = Group::restore(config, kind_of(group.kind), group.generation, &group.metadata, Duration::ZERO);
-    match restored {
-        Ok(group) => group.describe(),
-        Err(_) => Description {
-            state: lakebed_groups::GroupState::Empty,
-            generation: group.generation,
-            members: lakebed_groups::Members::Simple,
-        },
+    fn restore(&self, config: Config, now: Duration) -> Result<Group, RestoreError> {
+        Group::restore(config, self.kind, self.generation, &self.metadata, now)
+    }
+
+    /// What it tells of a group that nobody has in memory.
+    fn describe(&self) -> Description {
+        match self.restore(Config::default(), Duration::ZERO) {
+            Ok(group) => group.describe(),
+            Err(_) => Description { state: GroupState::Empty, generation: self.generation, members: Members::Simple },
+        }
     }
 }

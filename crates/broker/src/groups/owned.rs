@@ -17,9 +17,9 @@ use lakebed_record::ops::{CommitOffsets, DeleteGroup, DeleteOffsets, GroupRef, O
 use lakebed_record::{GroupClaim, GroupKey, TopicPartition};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Inner;
 use super::offsets::{self, CommitOffset, CommitResult};
 use super::topics::View;
-use super::{Inner, kind_op};
 
 /// An idle group of which nothing was asked for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
@@ -220,7 +220,7 @@ impl Owned {
             epoch: self.claim.epoch,
             from_generation: persist.from_generation,
             generation: persist.generation,
-            kind: kind_op(persist.kind).into(),
+            kind: persist.kind.into(),
             members: persist.members,
             metadata: persist.metadata.into(),
         };
