@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use lakebed_broker::api::{CreateTopicError, NewTopic, TopicInfo};
+use lakebed_broker::api::{CreateTopicError, NewTopic, NodeInfo, TopicInfo};
 use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::{TopicId, TopicName};
 
@@ -45,12 +45,16 @@ pub(super) async fn answer(
     let room = take_more(front, &mut permit, needed);
     turn_away(&mut topics, room);
     w.reserve(topics.iter().map(sent_bytes).sum());
-    // This node alone: a client that knows several would move its partitions between them with every answer, and what it
-    // sends again without a sequence number would be stored twice.
-    let nodes = [broker.node()];
-    let nodes: Vec<_> = nodes.iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect();
-    MetadataResponse { nodes: &nodes, leader: broker.node().id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
+    let me = broker.node();
+    let nodes = only(&me);
+    MetadataResponse { nodes: &nodes, leader: me.id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
     permit
+}
+
+/// The nodes that clients are told: this one alone. A client that knows several would move its partitions between them with every
+/// answer, and what it sends again without a sequence number would be stored twice.
+pub(super) fn only(me: &NodeInfo) -> [Node<'_>; 1] {
+    [Node { id: me.id.0, host: &me.host, port: me.port }]
 }
 
 /// Gives the room that there is for `needed` bytes. By now others may wait for what this holds, so it waits for nothing.

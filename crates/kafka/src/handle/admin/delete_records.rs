@@ -17,14 +17,10 @@ use crate::wire::{ErrorCode, Writer};
 
 /// Up to the high watermark.
 const ALL: i64 = -1;
-/// What a partition takes while it is answered, and in the answer; and a topic besides its name.
-const PARTITION_BYTES: usize = 96;
-const TOPIC_BYTES: usize = 96;
 
 /// What answering a request of `size` bytes takes at most.
 pub(in crate::handle) fn most_bytes(request: &DeleteRecordsRequest<'_>, size: usize) -> usize {
-    let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    size + request.topics.len() * TOPIC_BYTES + partitions * PARTITION_BYTES
+    super::most_bytes(request.topics, size)
 }
 
 pub(in crate::handle) fn none(request: &DeleteRecordsRequest<'_>, w: &mut Writer) {

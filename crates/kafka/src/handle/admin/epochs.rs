@@ -17,14 +17,10 @@ use crate::wire::{ErrorCode, Writer};
 const EPOCH: i32 = 0;
 /// No such epoch, or offset.
 const UNDEFINED: i64 = -1;
-/// What a partition takes while it is answered, and in the answer; and a topic besides its name.
-const PARTITION_BYTES: usize = 96;
-const TOPIC_BYTES: usize = 96;
 
 /// What answering a request of `size` bytes takes at most.
 pub(in crate::handle) fn most_bytes(request: &OffsetForLeaderEpochRequest<'_>, size: usize) -> usize {
-    let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    size + request.topics.len() * TOPIC_BYTES + partitions * PARTITION_BYTES
+    super::most_bytes(request.topics, size)
 }
 
 pub(in crate::handle) async fn answer(broker: &Broker, request: &OffsetForLeaderEpochRequest<'_>, w: &mut Writer) {

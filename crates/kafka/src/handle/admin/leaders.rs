@@ -4,7 +4,7 @@
 use lakebed_broker::Broker;
 use lakebed_broker::api::TopicInfo;
 
-use super::{find_topic, has_partition};
+use super::find_topic;
 use crate::handle::topics::Refused;
 use crate::wire::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse, PREFERRED};
 use crate::wire::partition_reassignments::{
@@ -89,7 +89,7 @@ fn explain(
     of_known: impl FnOnce() -> (ErrorCode, String),
 ) -> ExplainedPartition {
     let (error, message) = match topic {
-        Ok(topic) if has_partition(topic, index) => of_known(),
+        Ok(topic) if topic.has_partition(index) => of_known(),
         Ok(_) => (ErrorCode::UnknownTopicOrPartition, "no such partition".to_owned()),
         Err(refused) => (refused.code, refused.message.clone().unwrap_or_default()),
     };

@@ -77,7 +77,7 @@ async fn delete_each<'a>(
     let names = request.topics.iter().map(|topic| TopicRef::Name(topic.name)).collect();
     let found = find_topics(broker, names).await.map_err(errors::group_topic)?;
     let place = |name: &'a str, index: i32| {
-        let topic = found.get(&TopicRef::Name(name)).filter(|topic| (0..topic.partitions).contains(&index))?;
+        let topic = found.get(&TopicRef::Name(name)).filter(|topic| topic.has_partition(index))?;
         Some((name.to_owned(), TopicPartition::new(topic.id, index)))
     };
     let asked: Vec<_> =

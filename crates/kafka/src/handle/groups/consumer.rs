@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use lakebed_broker::Broker;
 use lakebed_groups::{Client, ConsumerAnswer, ConsumerHeartbeat};
-use lakebed_record::{TopicId, TopicPartition};
+use lakebed_record::TopicPartition;
 
-use super::{group_id, member_uuid};
+use super::{by_topic, group_id, member_uuid};
 use crate::errors;
 use crate::wire::consumer_group_heartbeat::{
     AssignedTopic, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
@@ -71,20 +71,8 @@ async fn ask(
 }
 
 fn assigned(partitions: &[TopicPartition]) -> Vec<AssignedTopic> {
-    let by_topic = by_topic(partitions);
-    by_topic.into_iter().map(|(topic, partitions)| AssignedTopic { topic, partitions }).collect()
-}
-
-/// Topics in the order in which they first come.
-pub(super) fn by_topic(partitions: &[TopicPartition]) -> Vec<(TopicId, Vec<i32>)> {
-    let mut topics: Vec<(TopicId, Vec<i32>)> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    for at in partitions {
-        let place = *places.entry(at.topic).or_insert_with(|| {
-            topics.push((at.topic, Vec::new()));
-            topics.len() - 1
-        });
-        topics[place].1.push(at.partition.0);
-    }
-    topics
+    by_topic(partitions.iter().map(|at| (at.topic, at.partition.0)))
+        .into_iter()
+        .map(|(topic, partitions)| AssignedTopic { topic, partitions })
+        .collect()
 }

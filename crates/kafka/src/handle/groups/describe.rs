@@ -6,8 +6,7 @@ use lakebed_broker::Broker;
 use lakebed_groups::{ConsumerMember, Description, GroupError, GroupState, Members};
 use lakebed_record::{TopicId, TopicPartition};
 
-use super::consumer::by_topic;
-use super::{distinct, group_id, run_all};
+use super::{by_topic, distinct, group_id, run_all};
 use crate::errors;
 use crate::wire::consumer_group_describe::{
     self, ConsumerGroupDescribeRequest, DescribedAssignment, DescribedConsumer, DescribedConsumerGroup, MemberType,
@@ -206,7 +205,7 @@ fn describe_member<'a>(member: &'a ConsumerMember, names: &'a HashMap<TopicId, S
 }
 
 fn assignment<'a>(partitions: &[TopicPartition], names: &'a HashMap<TopicId, String>) -> Vec<DescribedAssignment<'a>> {
-    let known = by_topic(partitions)
+    let known = by_topic(partitions.iter().map(|at| (at.topic, at.partition.0)))
         .into_iter()
         .filter_map(|(topic, partitions)| Some(DescribedAssignment { topic, name: names.get(&topic)?, partitions }));
     known.collect()

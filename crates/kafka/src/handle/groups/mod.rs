@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use lakebed_broker::Broker;
 use lakebed_broker::api::{TopicInfo, Unavailable};
 use lakebed_groups::Client;
-use lakebed_record::{GroupId, TopicName};
+use lakebed_record::{GroupId, TopicId, TopicName};
 
 use crate::wire::produce::TopicRef;
 use crate::wire::{Array, ErrorCode};
@@ -84,6 +84,20 @@ fn local(broker: &Broker, topic: TopicRef<'_>) -> Option<TopicInfo> {
         TopicRef::Name(name) => broker.find_topic(&TopicName::new(name).ok()?),
         TopicRef::Id(id) => broker.local_topic(id),
     }
+}
+
+/// Topics in the order in which they first come, each with what there is of it.
+fn by_topic<T>(all: impl IntoIterator<Item = (TopicId, T)>) -> Vec<(TopicId, Vec<T>)> {
+    let mut topics: Vec<(TopicId, Vec<T>)> = Vec::new();
+    let mut places = HashMap::new();
+    for (topic, one) in all {
+        let place = *places.entry(topic).or_insert_with(|| {
+            topics.push((topic, Vec::new()));
+            topics.len() - 1
+        });
+        topics[place].1.push(one);
+    }
+    topics
 }
 
 /// What a topic that there is not is called, by the way in which it was asked for.

@@ -2,7 +2,7 @@
 
 use lakebed_broker::Broker;
 use lakebed_broker::api::TopicInfo;
-use lakebed_broker::groups::CommitOffset;
+use lakebed_broker::groups::{CommitOffset, MAX_OFFSET_METADATA};
 use lakebed_record::TopicPartition;
 
 use super::classic::member;
@@ -13,9 +13,6 @@ use crate::wire::offset_commit::{
 };
 use crate::wire::partitions::PartitionResult;
 use crate::wire::{ErrorCode, Writer};
-
-/// `offset.metadata.max.bytes` of Apache Kafka.
-const MAX_METADATA: usize = 4_096;
 
 pub(in super::super) async fn answer(broker: &Broker, request: &OffsetCommitRequest<'_>, version: i16, w: &mut Writer) {
     let results = match commit(broker, request, version).await {
@@ -71,10 +68,10 @@ async fn commit(broker: &Broker, request: &OffsetCommitRequest<'_>, version: i16
 
 fn to_commit(topic: &TopicInfo, asked: OffsetCommitPartition<'_>) -> Result<CommitOffset, ErrorCode> {
     let metadata = asked.metadata.unwrap_or_default();
-    if !(0..topic.partitions).contains(&asked.index) {
+    if !topic.has_partition(asked.index) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    if metadata.len() > MAX_METADATA {
+    if metadata.len() > MAX_OFFSET_METADATA {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(CommitOffset {

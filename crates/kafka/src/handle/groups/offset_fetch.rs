@@ -1,13 +1,13 @@
 //! OffsetFetch. Nothing is ever unstable: there are no transactions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use lakebed_broker::Broker;
 use lakebed_broker::groups::CommittedOffset;
 use lakebed_record::{TopicId, TopicName, TopicPartition};
 
 use super::classic::member;
-use super::{find_topics, group_id, run_all, unknown};
+use super::{by_topic, find_topics, group_id, run_all, unknown};
 use crate::errors;
 use crate::wire::offset_fetch::{
     OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
@@ -86,17 +86,9 @@ async fn one<'a>(broker: &Broker, group: &OffsetFetchGroup<'a>) -> Result<Vec<(T
         }
         None => {
             let committed = broker.groups().committed(&id, who, None).await.map_err(errors::offset_fetch)?;
-            let mut topics: Vec<(TopicId, Vec<Found>)> = Vec::new();
-            let mut places = HashMap::new();
-            for (at, offset) in committed {
-                let place = *places.entry(at.topic).or_insert_with(|| {
-                    topics.push((at.topic, Vec::new()));
-                    topics.len() - 1
-                });
-                topics[place].1.push((at.partition.0, Ok(offset)));
-            }
+            let each = committed.into_iter().map(|(at, offset)| (at.topic, (at.partition.0, Ok(offset))));
             // Offsets of a topic that is gone go with it soon.
-            let known = topics.into_iter().filter_map(|(topic, partitions)| {
+            let known = by_topic(each).into_iter().filter_map(|(topic, partitions)| {
                 Some((Topic::Known(topic, broker.local_topic(topic)?.name), partitions))
             });
             Ok(known.collect())
