@@ -34,6 +34,10 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
     /// `message.timestamp.before.max.ms`: how far before, in ms (default: any).
     pub timestamp_before_max_ms: i64,
+    /// `retention.ms`: records that are older go, in ms; −1 (default): none.
+    pub retention_ms: i64,
+    /// `retention.bytes`: so many bytes of a partition stay, the newest; −1 (default): all.
+    pub retention_bytes: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

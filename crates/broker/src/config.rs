@@ -70,7 +70,7 @@ pub struct BrokerConfig {
     pub groups: lakebed_groups::Config,
 }
 
-/// Work that keeps the state and the bucket small, and what it may use up. All of it is off by default.
+/// Work that keeps the state and the bucket small, and what it may use up. All of it but retention is off by default.
 #[derive(Clone, Debug)]
 pub struct Background {
     /// Entries are merged, and old ones sealed into index pages.
@@ -99,6 +99,8 @@ pub struct Background {
     pub orphans_every: Duration,
     /// How often segments that wait to be deleted are looked at.
     pub collect_every: Duration,
+    /// How often records past their topic's retention are looked for; this is always on.
+    pub retain_every: Duration,
 }
 
 impl Default for Background {
@@ -116,6 +118,7 @@ impl Default for Background {
             most_unmerged: None,
             orphans_every: Duration::from_secs(24 * 60 * 60),
             collect_every: Duration::from_secs(60),
+            retain_every: Duration::from_secs(60),
         }
     }
 }

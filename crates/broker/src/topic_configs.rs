@@ -139,14 +139,14 @@ const KNOWN: &[KnownConfig] = &[
         Long,
         "-1",
         Values::From(-1),
-        "Kept, without effect so far: how large a partition may grow before old records go, in bytes; -1: without bound.",
+        "How large a partition may grow before old records go, in bytes; -1: without bound.",
     ),
     known(
         "retention.ms",
         Long,
         "-1",
         Values::From(-1),
-        "Kept, without effect so far: how old records may grow before they go, in ms; -1: they stay.",
+        "How old records may grow before they go, in ms; -1: they stay.",
     ),
     known("segment.bytes", Int, "1073741824", Values::From(14), DISK),
     known("segment.index.bytes", Int, "10485760", Values::From(4), DISK),
@@ -226,6 +226,8 @@ impl Default for TopicConfig {
             timestamp_type: TimestampType::CreateTime,
             timestamp_after_max_ms: 3_600_000,
             timestamp_before_max_ms: i64::MAX,
+            retention_ms: -1,
+            retention_bytes: -1,
         }
     }
 }
@@ -249,6 +251,8 @@ impl TopicConfig {
             "max.message.bytes" => self.max_message_bytes = number(i64::from(self.max_message_bytes)) as u32,
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number(self.timestamp_after_max_ms),
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(self.timestamp_before_max_ms),
+            "retention.ms" => self.retention_ms = number(self.retention_ms),
+            "retention.bytes" => self.retention_bytes = number(self.retention_bytes),
             "message.timestamp.type" => {
                 self.timestamp_type = match value {
                     "LogAppendTime" => TimestampType::LogAppendTime,
@@ -276,12 +280,15 @@ mod tests {
             ("max.message.bytes", "5000"),
             ("message.timestamp.type", "LogAppendTime"),
             ("message.timestamp.before.max.ms", "7"),
-            ("retention.ms", "-1"),
+            ("retention.ms", "8"),
+            ("retention.bytes", "9"),
         ]);
         let expected = TopicConfig {
             max_message_bytes: 5000,
             timestamp_type: TimestampType::LogAppendTime,
             timestamp_before_max_ms: 7,
+            retention_ms: 8,
+            retention_bytes: 9,
             ..TopicConfig::default()
         };
         assert_eq!(config, Ok(expected));

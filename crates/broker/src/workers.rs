@@ -13,6 +13,7 @@ use crate::config::BrokerConfig;
 use crate::flush::stream::Stream;
 use crate::groups::Groups;
 use crate::merge::{Candidates, Inputs, Merger};
+use crate::retain::Retainer;
 
 /// From a failure of this program to the next attempt.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -21,6 +22,7 @@ pub struct Workers {
     merging: Arc<Notify>,
     collecting: Arc<Notify>,
     beating: Arc<Notify>,
+    retaining: Arc<Notify>,
 }
 
 impl Workers {
@@ -32,9 +34,20 @@ impl Workers {
         stream: &Arc<Stream>,
         groups: &Groups,
     ) -> Workers {
-        let workers = Workers { merging: Arc::default(), collecting: Arc::default(), beating: Arc::default() };
+        let workers = Workers {
+            merging: Arc::default(),
+            collecting: Arc::default(),
+            beating: Arc::default(),
+            retaining: Arc::default(),
+        };
         let beating = groups.clone();
         spawn(&workers.beating, inputs.env.clone(), move || beating.beating(), || {});
+        let (every, retained) = (config.background.retain_every, inputs.clone());
+        let retainer = move || {
+            let Inputs { manifest, env, metrics, .. } = retained.clone();
+            Retainer::new(every, manifest, env, metrics).run()
+        };
+        spawn(&workers.retaining, inputs.env.clone(), retainer, || {});
         if config.background.collecting {
             let (background, inputs, candidates) = (config.background.clone(), inputs.clone(), candidates.clone());
             let env = inputs.env.clone();
@@ -59,6 +72,7 @@ impl Workers {
         self.merging.notify_one();
         self.collecting.notify_one();
         self.beating.notify_one();
+        self.retaining.notify_one();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Merging, index pages and deleting through whole brokers, in simulated time: what is read stays the same, byte for byte.
 
+mod retention;
 mod support;
 
 use std::ops::Range;

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use crate::config::BrokerConfig;
 use crate::duty;
 use crate::flush::stream::Stream;
+use crate::idle::Running;
 use crate::metrics::{Alarm, Metrics, Outcome};
 use crate::pages;
 use ages::Ages;
@@ -92,8 +93,7 @@ pub struct Merger {
     put_spacing: Duration,
     /// Where the next look begins, so that none waits behind those that always have something to do.
     after: Option<TopicPartition>,
-    /// Log time, and when (monotonic) it was first seen.
-    log_time: (LogTime, Duration),
+    running: Running,
     pressed: bool,
     /// When (monotonic) something was merged by levels last.
     levels_at: Duration,
@@ -141,7 +141,7 @@ impl Merger {
             budget: Budget::new(background.bytes_per_second),
             put_spacing,
             after: None,
-            log_time: (log_time, now),
+            running: Running::new(log_time, now),
             pressed: false,
             levels_at: now,
         }
@@ -174,15 +174,10 @@ impl Merger {
         }
     }
 
-    /// Log time as it would be if somebody had just committed: an idle log's stands still.
     fn note_time(&mut self) -> LogTime {
         let monotonic = self.env().clock.monotonic();
         let (slot, log_time) = self.manifest().read(|s| (s.slot(), s.log_time()));
-        if log_time != self.log_time.0 {
-            self.log_time = (log_time, monotonic);
-        }
-        let since = monotonic.saturating_sub(self.log_time.1).as_millis() as i64;
-        let now = LogTime(self.log_time.0.0 + since);
+        let now = self.running.now(log_time, monotonic);
         self.ages.note(slot, now);
         now
     }

@@ -46,6 +46,7 @@ pub struct BackgroundCounts {
     entries_after: Counter,
     deleted: Family<DeletedLabel, Counter>,
     listed: Counter,
+    retained: Counter,
     unmerged_entries: Gauge,
     unmerged_bytes: Gauge,
     pending_deletes: Gauge,
@@ -66,6 +67,11 @@ impl BackgroundCounts {
         registry.register("merge_entries_after", "Index entries that replaced them", self.entries_after.clone());
         registry.register("deleted_objects", "Segments and index pages deleted, by reason", self.deleted.clone());
         registry.register("orphan_search_objects", "Objects looked at in search of orphans", self.listed.clone());
+        registry.register(
+            "retention_truncations",
+            "Truncations of partitions, since records were past their retention",
+            self.retained.clone(),
+        );
         let gauges = [
             ("unmerged_entries", "Index entries that were never merged", &self.unmerged_entries),
             ("unmerged_bytes", "Bytes of record batches that were never merged", &self.unmerged_bytes),
@@ -103,6 +109,10 @@ impl BackgroundCounts {
 
     pub fn listed(&self, count: u64) {
         self.listed.inc_by(count);
+    }
+
+    pub fn retained(&self, truncations: u64) {
+        self.retained.inc_by(truncations);
     }
 
     pub fn backlog(&self, entries: usize, bytes: u64, slowdown_ms: u64) {
