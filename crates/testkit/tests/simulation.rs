@@ -42,6 +42,7 @@ const OUTCOMES: &[&str] = &[
     "outcome snapshot index deleted",
     "outcome snapshot part deleted",
     "outcome tombstone dropped",
+    "outcome truncated by retention",
     "outcome fetch several partitions",
     "outcome fetch unknown partition",
     "outcome node serves",

@@ -173,6 +173,7 @@ fn background(on: bool) -> Background {
         put_spacing: Some(Duration::from_millis(100)),
         orphans_every: Duration::from_secs(240),
         collect_every: Duration::from_secs(5),
+        retain_every: Duration::from_secs(5),
         ..Background::default()
     }
 }

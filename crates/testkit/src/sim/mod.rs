@@ -6,6 +6,7 @@ mod cluster;
 mod finish;
 mod plan;
 mod rest;
+mod retained;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +98,7 @@ fn build(plan: Plan, lines: Lines) -> Arc<World> {
         history: Mutex::new(History::default()),
         topics: Mutex::default(),
         deleted: Mutex::default(),
+        retained: Mutex::default(),
         frozen: Switch::new(false),
         producer_ids: Mutex::new(BTreeSet::new()),
         connections: AtomicU64::new(1),
@@ -118,7 +120,9 @@ async fn drive(world: &Arc<World>) {
     let deeds = tokio::spawn(cluster::do_deeds(world.clone()));
     let each = world.plan.operations.div_ceil(world.plan.clients);
     let clients = (0..world.plan.clients).map(|c| client::Client::new(world.clone(), c as u64).run(each));
+    let keeper = tokio::spawn(client::Client::new(world.clone(), 2_000).keep_retained());
     drop(join_all(clients).await);
+    keeper.abort();
     deeds.abort();
     freezer.abort();
     finish::heal(world);

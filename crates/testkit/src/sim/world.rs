@@ -11,6 +11,7 @@ use lakebed_record::{TopicId, TopicName};
 use parking_lot::Mutex;
 
 use super::plan::Plan;
+use super::retained::Retained;
 use crate::history::{History, Process};
 use crate::power::{Nemesis, Power};
 use crate::store::Bucket;
@@ -65,6 +66,7 @@ pub struct World {
     /// Ids of topics that are gone for sure.
     pub deleted: Mutex<BTreeSet<TopicId>>,
     pub topics: Mutex<BTreeMap<TopicName, KnownTopic>>,
+    pub retained: Mutex<Retained>,
     /// While true, clients and restarts wait: a long pause is being skipped.
     pub frozen: Switch<bool>,
     pub producer_ids: Mutex<BTreeSet<i64>>,

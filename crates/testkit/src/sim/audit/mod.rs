@@ -4,6 +4,7 @@ mod deletes;
 mod fences;
 mod leaks;
 mod past;
+mod retention;
 mod swaps;
 
 use super::rest::Rested;
@@ -22,10 +23,12 @@ pub async fn check(world: &World, rested: Option<Rested>) {
     deletes::check_segments(world, &past);
     deletes::check_named(world, &past);
     deletes::count_snapshots(world);
+    retention::check_gone(world, &past);
     if let Some(rested) = rested {
         let until = controls.partition_point(|c| c.since <= rested.at);
         leaks::check_bucket(world, &controls[..until], &past, rested);
         leaks::check_state(world, &past, rested);
+        retention::check_left(world, &past);
     }
     check_states(world, &past);
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lakebed_manifest::{Commit, SlotContent, State, examine};
+use lakebed_manifest::{Commit, PartitionState, SlotContent, State, examine};
 use lakebed_record::entries::IndexPage;
 use lakebed_record::ops::{GroupOutcome, Op, OpKind, OpOutcome};
 use lakebed_record::{DataObject, Incarnation, SegmentName, Slot, TopicId, TopicPartition, keys};
@@ -39,6 +39,8 @@ pub struct Past {
     named: BTreeMap<SegmentName, Naming>,
     /// The last slot with an op that is to name an output of background work, applied or not.
     asked_for: BTreeMap<SegmentName, Slot>,
+    /// Where a partition started, and log time before the slot that made it start there (ms).
+    truncations: BTreeMap<TopicPartition, Vec<(i64, i64)>>,
     pub state: State,
 }
 
@@ -70,13 +72,15 @@ impl Past {
     fn new(world: &World) -> Past {
         let state = State::with_waits(world.plan.waits());
         let start = Moment { since: Duration::ZERO, log_time: 0, hash: state.hash(), first_inline: None };
-        Past { moments: vec![start], named: BTreeMap::new(), asked_for: BTreeMap::new(), state }
+        let truncations = BTreeMap::new();
+        Past { moments: vec![start], named: BTreeMap::new(), asked_for: BTreeMap::new(), truncations, state }
     }
 
     fn apply(&mut self, world: &World, slot: Slot, content: &SlotContent, from: Duration) {
         let before = self.state.clone();
         let applied = self.state.apply(slot, content);
         if let SlotContent::Commit(commit) = content {
+            self.note_truncations(&before, commit);
             count(world, &before, &self.state, commit, &applied.outcomes);
             let outputs = commit.groups.iter().flat_map(|g| &g.ops).filter_map(|op| match &op.kind {
                 Some(OpKind::MoveEntries(op)) => op.output.as_ref(),
@@ -88,6 +92,17 @@ impl Past {
         let last = self.moments[self.moments.len() - 1];
         let (log_time, hash) = (self.state.log_time().0, self.state.hash());
         self.moments.push(Moment { since: last.since.max(from), log_time, hash, ..last });
+    }
+
+    fn note_truncations(&mut self, before: &State, commit: &Commit) {
+        for op in commit.groups.iter().flat_map(|g| &g.ops) {
+            let Some(OpKind::Truncate(op)) = &op.kind else { continue };
+            let tp = TopicId::from_bytes(&op.topic_id).map(|id| TopicPartition::new(id, op.partition));
+            let start = |state: &State| state.partition(tp?).map(PartitionState::log_start);
+            if let (Some(tp), Some(now)) = (tp, start(&self.state).filter(|now| start(before) < Some(*now))) {
+                self.truncations.entry(tp).or_default().push((now, before.log_time().0));
+            }
+        }
     }
 
     fn note_names(&mut self, world: &World, content: &SlotContent, pages: &mut Pages) {
@@ -136,6 +151,11 @@ impl Past {
 
     pub fn asked_for(&self, name: &SegmentName) -> Option<Slot> {
         self.asked_for.get(name).copied()
+    }
+
+    /// Log starts and log times (ms), in the order of the log.
+    pub fn truncations(&self, tp: TopicPartition) -> &[(i64, i64)] {
+        self.truncations.get(&tp).map_or(&[], Vec::as_slice)
     }
 
     pub fn named(&self) -> impl Iterator<Item = (&SegmentName, &Naming)> {

@@ -4,6 +4,7 @@ mod fetch;
 mod idempotent;
 mod offsets;
 mod produce;
+mod retained;
 mod topics;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use crate::history::{Draft, Sent, SentId, Told};
 use crate::sim::world::Called;
 
 /// `timeout_ms` of a produce request.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(20);
+pub const SERVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a large record's value.
 pub const LARGE: usize = 300 << 10;
 
