@@ -5,57 +5,12 @@ import tempfile
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaException
 
-from confluent_cases import PATIENCE, admin, create, numbered, produce_all
+from confluent_cases import admin, create, numbered, produce_all
+from harness.groups import PATIENCE, Member, committed, until
 from harness.node import Node
 from harness.suite import Suite
-
-
-class Member:
-    """One consumer of a group: what it was given, and what it has read."""
-
-    def __init__(self, node, group, topic, protocol, **settings):
-        timeouts = {} if protocol == "consumer" else {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
-        self.assigned, self.read = set(), []
-        self.consumer = Consumer({
-            "bootstrap.servers": node.bootstrap, "group.id": group, "group.protocol": protocol,
-            "auto.offset.reset": "earliest", "enable.auto.commit": False, **timeouts,
-            **{k.replace("_", "."): v for k, v in settings.items()}})
-        self.started = time.monotonic()
-        self.consumer.subscribe([topic])
-
-    def poll(self, seconds=0.05):
-        for message in self.consumer.consume(500, seconds):
-            if message.error() is None:
-                self.read.append((message.partition(), message.offset(), message.value()))
-            elif not message.error().retriable():
-                raise AssertionError(message.error())
-        self.assigned = {p.partition for p in self.consumer.assignment()}
-
-    def has_read(self, offset):
-        """Of every partition that it has."""
-        return self.assigned <= {p for p, o, _ in self.read if o == offset}
-
-    def commit(self):
-        offsets = {}
-        for partition, offset, _ in self.read:
-            if partition in self.assigned:
-                offsets[partition] = max(offset + 1, offsets.get(partition, 0))
-        if offsets:
-            topic = self.consumer.assignment()[0].topic
-            self.consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in offsets.items()], asynchronous=False)
-
-    def close(self):
-        self.consumer.close()
-
-
-def until(condition, members, seconds=PATIENCE, what="it"):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, f"{what} did not come to be within {seconds} s: {[m.assigned for m in members]}"
-        for member in members:
-            member.poll()
 
 
 def shares(members, partitions):
@@ -64,21 +19,14 @@ def shares(members, partitions):
     return sorted(held) == list(range(partitions)) and all(m.assigned for m in members)
 
 
-def committed(node, group, topic, partitions):
-    asker = Consumer({"bootstrap.servers": node.bootstrap, "group.id": group})
-    found = asker.committed([TopicPartition(topic, p) for p in range(partitions)], PATIENCE)
-    asker.close()
-    return [p.offset for p in found]
-
-
 def two_share(node, protocol):
     topic, group, partitions = f"groups-share-{protocol}", f"g-share-{protocol}", 6
     create(node, topic, partitions)
     ledger = produce_all(node, topic, numbered(3_000, partitions))
-    first = Member(node, group, topic, protocol)
+    first = Member(node.bootstrap, group, topic, protocol)
     until(lambda: first.read, [first], what="a first record")
     alone = time.monotonic() - first.started
-    second = Member(node, group, topic, protocol)
+    second = Member(node.bootstrap, group, topic, protocol)
     until(lambda: shares([first, second], partitions), [first, second], what="a fair share")
     joined = time.monotonic() - second.started
     until(lambda: len({r[:2] for m in (first, second) for r in m.read}) == ledger.count, [first, second], what="every record")
@@ -95,13 +43,13 @@ def goes_on(node, protocol):
     topic, group = f"groups-goes-on-{protocol}", f"g-goes-on-{protocol}"
     create(node, topic, 2)
     produce_all(node, topic, numbered(200, 2))
-    member = Member(node, group, topic, protocol)
+    member = Member(node.bootstrap, group, topic, protocol)
     until(lambda: len(member.read) == 200, [member], what="the first records")
     member.commit()
     member.close()
-    assert committed(node, group, topic, 2) == [100, 100], committed(node, group, topic, 2)
+    assert committed(node.bootstrap, group, topic, 2) == [100, 100], committed(node.bootstrap, group, topic, 2)
     produce_all(node, topic, [(i % 2, f"{i:08}".encode()) for i in range(200, 300)])
-    member = Member(node, group, topic, protocol)
+    member = Member(node.bootstrap, group, topic, protocol)
     until(lambda: len(member.read) >= 100, [member], what="what came since")
     member.close()
     offsets = sorted(o for _, o, _ in member.read)
@@ -110,7 +58,7 @@ def goes_on(node, protocol):
 
 def wrong_offset(node):
     """An expectation that does not hold of what `goes_on` left."""
-    found = committed(node, "g-goes-on-classic", "groups-goes-on-classic", 2)
+    found = committed(node.bootstrap, "g-goes-on-classic", "groups-goes-on-classic", 2)
     assert found == [100, 99], f"committed: {found}"
 
 
@@ -125,7 +73,7 @@ def dies_with_members(protocol):
             topic, group, partitions = "survives", f"g-{protocol}", 4
             create(node, topic, partitions)
             produce_all(node, topic, numbered(400, partitions))
-            members = [Member(node, group, topic, protocol) for _ in range(2)]
+            members = [Member(node.bootstrap, group, topic, protocol) for _ in range(2)]
             until(lambda: shares(members, partitions) and all(m.has_read(99) for m in members), members)
             for member in members:
                 member.commit()
@@ -136,14 +84,14 @@ def dies_with_members(protocol):
             produce_all(node, topic, [(i % partitions, f"{i:08}".encode()) for i in range(400, 800)])
             until(lambda: len({r[:2] for m in members for r in m.read}) == 800, members, what="what came since")
             took = time.monotonic() - died
-            found = committed(node, group, topic, partitions)
+            found = committed(node.bootstrap, group, topic, partitions)
             assert found == [100] * partitions, found
             assert shares(members, partitions), [m.assigned for m in members]
             same = [set(m.assigned) for m in members] == before
             for member in members:
                 member.commit()
                 member.close()
-            found = committed(node, group, topic, partitions)
+            found = committed(node.bootstrap, group, topic, partitions)
             assert found == [200] * partitions, found
             return f"everything read {took:.1f} s after the start, assignment {'kept' if same else 'made anew'}"
 
@@ -166,7 +114,7 @@ def storm(node, protocol):
                 # Half of them leave without a word: their session has to run out.
                 lost.append(leaving) if dice.random() < 0.3 else leaving.close()
             else:
-                members.append(Member(node, group, topic, protocol))
+                members.append(Member(node.bootstrap, group, topic, protocol))
         for member in members:
             member.poll(0.02)
             seen |= {r[:2] for r in member.read}
@@ -174,7 +122,7 @@ def storm(node, protocol):
                 member.commit()
             except KafkaException:
                 pass  # it was rebalanced away in between
-        found = committed(node, group, topic, partitions)
+        found = committed(node.bootstrap, group, topic, partitions)
         assert all(now >= before for now, before in zip(found, highest)), f"offsets went back: {highest}, then {found}"
         highest = found
     for member in members + lost:
@@ -186,7 +134,7 @@ def described(node, protocol):
     topic, group = f"groups-described-{protocol}", f"g-described-{protocol}"
     create(node, topic, 3)
     produce_all(node, topic, numbered(30, 3))
-    member = Member(node, group, topic, protocol, client_id="me")
+    member = Member(node.bootstrap, group, topic, protocol, {"client.id": "me"})
     until(lambda: len(member.assigned) == 3 and len(member.read) == 30, [member])
     client = admin(node)
     listed = {g.group_id: g for g in client.list_consumer_groups().result(PATIENCE).valid}
@@ -204,7 +152,7 @@ def described(node, protocol):
     until(lambda: client.describe_consumer_groups([group])[group].result(PATIENCE).state == ConsumerGroupState.EMPTY, [])
     client.delete_consumer_groups([group])[group].result(PATIENCE)
     assert group not in {g.group_id for g in client.list_consumer_groups().result(PATIENCE).valid}
-    assert committed(node, group, topic, 3) == [-1001] * 3
+    assert committed(node.bootstrap, group, topic, 3) == [-1001] * 3
 
 
 def run(node):

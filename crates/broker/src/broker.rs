@@ -29,6 +29,7 @@ use crate::health::{self, Health, Status};
 use crate::memory::MemoryBudget;
 use crate::merge::{Candidates, Inputs};
 use crate::metrics::{Metrics, Sample};
+use crate::nodes::{Neighbours, Nodes};
 use crate::off_worker::{Turn, Turns};
 use crate::pages::Pages;
 use crate::produce::Producer;
@@ -59,6 +60,7 @@ struct Inner {
     metrics: Metrics,
     topics: Topics,
     groups: Groups,
+    neighbours: Neighbours,
     stream: Arc<Stream>,
     reader: Reader,
     health: Arc<Health>,
@@ -174,6 +176,7 @@ impl Broker {
             config.flush.offset_patience(),
         );
         let background = Workers::spawn(&config, inputs, candidates, &stream, &groups);
+        let neighbours = Neighbours::new(manifest.clone(), env.clone(), &config);
         let changes = MemoryBudget::new(CHANGES);
         let connections = AtomicU64::new(1);
         let inner = Inner {
@@ -184,6 +187,7 @@ impl Broker {
             metrics,
             topics,
             groups,
+            neighbours,
             stream,
             reader,
             health,
@@ -195,11 +199,22 @@ impl Broker {
         Ok(Broker { inner: Arc::new(inner) })
     }
 
-    /// Takes no more records, stores and answers what was taken, and signs the node off; at most 8 s.
+    /// [`Broker::drain`] and [`Broker::sign_off`]; at most 8 s.
     pub async fn shutdown(&self) {
+        self.drain().await;
+        self.sign_off().await;
+    }
+
+    /// Takes no more records, and stores what was taken; at most 6 s.
+    pub async fn drain(&self) {
         self.inner.health.stop();
         self.inner.background.stop();
         self.inner.stream.shutdown(DRAIN_LIMIT).await;
+    }
+
+    /// Signs the node off, at most 2 s. Clients had better have their answers by then: once others no more tell of a node, some drop what
+    /// they wait for from it, and send it again elsewhere.
+    pub async fn sign_off(&self) {
         tokio::select! {
             biased;
             () = self.inner.manifest.shutdown() => {}
@@ -219,11 +234,12 @@ impl Broker {
     }
 
     pub fn node(&self) -> NodeInfo {
-        NodeInfo {
-            id: self.inner.manifest.broker_id(),
-            host: self.inner.config.advertised_host.clone(),
-            port: self.inner.config.advertised_port,
-        }
+        self.inner.neighbours.me()
+    }
+
+    /// Those that clients are told of.
+    pub async fn nodes(&self) -> Nodes {
+        self.inner.neighbours.all().await
     }
 
     /// The budget for requests and replies.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lakebed_store::hedge::Eagerness;
 
+use crate::nodes::Reach;
+
 /// How long records wait for company before they are stored: latency against PUT requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FlushProfile {
@@ -50,6 +52,8 @@ pub struct BrokerConfig {
     /// Host and port that Kafka clients are told.
     pub advertised_host: String,
     pub advertised_port: u16,
+    /// Tells whether another node takes connections; `None`: only the log tells of others.
+    pub reach: Option<Reach>,
     /// Zone of this node; empty: none.
     pub rack: String,
     pub flush: FlushProfile,
@@ -103,6 +107,9 @@ pub struct Background {
     pub retain_every: Duration,
 }
 
+/// However far waiting times are scaled down.
+const LEAST_POLL: Duration = Duration::from_millis(20);
+
 impl Default for Background {
     fn default() -> Background {
         Background {
@@ -130,7 +137,7 @@ impl Background {
         Background {
             merge_age: self.merge_age / by,
             merge_patience: self.merge_patience / by,
-            poll: self.poll / by,
+            poll: (self.poll / by).max(LEAST_POLL),
             orphans_every: self.orphans_every / by,
             collect_every: self.collect_every / by,
             ..self
@@ -182,6 +189,7 @@ impl BrokerConfig {
         BrokerConfig {
             advertised_host: advertised_host.into(),
             advertised_port,
+            reach: None,
             rack: String::new(),
             flush: FlushProfile::default(),
             flush_max_puts_per_second: None,

@@ -91,7 +91,7 @@ async fn commits_and_survives_restarts() {
     assert!(manifest.status().snapshots_written >= 1, "{:?}", manifest.status());
     drop(manifest);
     let again = open(&store, 10).await;
-    assert_eq!(again.broker_id().0, 2, "the first was not signed off");
+    assert_eq!(again.broker_id().0, 1, "its address is the first one's");
     assert_eq!(again.read(|s| s.partition(tp).map(|p| p.next_offset())), Some(90));
     assert_eq!(again.read(|s| s.slot()), hash.0.next());
     again.shutdown().await;

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile, Hedging};
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_manifest::{Cleaning, ManifestConfig};
-use lakebed_store::Store;
 use lakebed_store::env::Env;
 use lakebed_store::metered::Metered;
 use lakebed_store::pace::Paced;
+use lakebed_store::{BoxFuture, Store};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -127,6 +127,7 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
     let budget =
         usize::try_from(config.memory_budget).context("--memory-budget is more than this machine can address")?;
     Ok(BrokerConfig {
+        reach: Some(takes_connections),
         flush: match config.flush {
             cli::FlushProfile::Latency => FlushProfile::Latency,
             cli::FlushProfile::Balanced => FlushProfile::Balanced,
@@ -146,15 +147,26 @@ fn broker_config(config: &Config, told: &HostPort) -> Result<BrokerConfig> {
     })
 }
 
+/// Whether a node listens at `host:port`; how long that may take is the caller's affair.
+fn takes_connections(at: String) -> BoxFuture<'static, bool> {
+    Box::pin(async move {
+        let Some((host, port)) = at.rsplit_once(':') else { return false };
+        let Ok(port) = port.parse() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        tokio::net::TcpStream::connect((host, port)).await.is_ok()
+    })
+}
+
 /// Stop accepting and reading; store what was taken; answer; sign off.
 async fn wind_down(stop: watch::Sender<bool>, broker: &Broker, mut servers: JoinSet<std::io::Result<()>>) {
     stop.send_replace(true);
-    broker.shutdown().await;
+    broker.drain().await;
     let answered = async { while servers.join_next().await.is_some() {} };
     // Whoever does not take an answer by then has hung up or hangs.
     if tokio::time::timeout(ANSWER_LIMIT, answered).await.is_err() {
         tracing::debug!("some connections were still open");
     }
+    broker.sign_off().await;
 }
 
 /// Resolves with the reason once the node can serve no more and has to be started anew.

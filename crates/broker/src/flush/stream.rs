@@ -241,8 +241,10 @@ impl Stream {
                 tracing::error!(?outcome, "an append was refused as a whole");
                 self.finish_all(&group, &AppendError::TimedOut);
             }
-            Err(SubmitError::Fenced) => self.finish_all(&group, &AppendError::TimedOutUnderWay),
-            Err(SubmitError::Stopped(_)) => self.finish_all(&group, &AppendError::Stopping),
+            // It may have been sent: nobody knows whether it applies.
+            Err(SubmitError::Fenced | SubmitError::Stopped(_)) => {
+                self.finish_all(&group, &AppendError::TimedOutUnderWay);
+            }
         }
         self.settle_one(shape, bytes);
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lakebed_record::{GroupClaim, GroupKey, Incarnation};
 
+use crate::hash;
+
 /// An owner from which nothing was heard for so long has lost its claim to whoever asks for it.
 pub const SILENT: Duration = Duration::from_secs(15);
 /// The same for an owner that told clients the address that this node tells: most likely what ran here before a crash.
@@ -51,14 +53,9 @@ pub fn rendezvous(group: &GroupKey, me: Incarnation, peers: impl Iterator<Item =
     others.chain([me]).max_by_key(|node| weight(group, *node)).unwrap_or(me)
 }
 
-/// FNV-1a, its bits mixed once more since its last bytes hardly reach the high ones.
 fn weight(group: &GroupKey, node: Incarnation) -> u64 {
     let text = group.namespace.as_str().bytes().chain([0]).chain(group.id.as_str().bytes());
-    let hash = text
-        .chain(node.0.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
+    hash::mix(hash::fnv(text.chain(node.0.to_le_bytes())))
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use super::metadata;
 use crate::wire::describe_cluster::{BROKERS, DescribeClusterRequest, DescribeClusterResponse};
 use crate::wire::{ErrorCode, Writer};
 
-pub(super) fn answer(broker: &Broker, request: &DescribeClusterRequest, w: &mut Writer) {
-    let me = broker.node();
+pub(super) async fn answer(broker: &Broker, request: &DescribeClusterRequest, w: &mut Writer) {
+    let nodes = broker.nodes().await;
     let mut response = DescribeClusterResponse {
         error: ErrorCode::None,
         error_message: None,
         endpoint_type: request.endpoint_type,
         cluster_id: broker.cluster_id(),
-        nodes: &metadata::only(&me),
-        controller: me.id.0,
+        nodes: &metadata::told(&nodes),
+        controller: nodes.me().0,
     };
     if request.endpoint_type != BROKERS {
         response.error = ErrorCode::UnsupportedEndpointType;

@@ -1,11 +1,11 @@
-//! Metadata: the nodes that serve, and this one as leader of everything; topics that do not exist are created if both sides want it.
+//! Metadata: the nodes that serve, and which of them clients of a partition should use; topics that do not exist are created if both sides want it.
 
 use std::collections::HashSet;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use lakebed_broker::api::{CreateTopicError, NewTopic, NodeInfo, TopicInfo};
-use lakebed_broker::{Broker, MemoryPermit};
+use lakebed_broker::api::{CreateTopicError, NewTopic, TopicInfo};
+use lakebed_broker::{Broker, MemoryPermit, Nodes};
 use lakebed_record::{TopicId, TopicName};
 
 use super::{Front, room_in};
@@ -45,16 +45,15 @@ pub(super) async fn answer(
     let room = take_more(front, &mut permit, needed);
     turn_away(&mut topics, room);
     w.reserve(topics.iter().map(sent_bytes).sum());
-    let me = broker.node();
-    let nodes = only(&me);
-    MetadataResponse { nodes: &nodes, leader: me.id.0, cluster_id: broker.cluster_id(), topics }.encode(w);
+    let nodes = broker.nodes().await;
+    let (controller, listed) = (nodes.me().0, told(&nodes));
+    let leader = |topic, partition| nodes.leader(topic, partition).0;
+    MetadataResponse { nodes: &listed, controller, leader: &leader, cluster_id: broker.cluster_id(), topics }.encode(w);
     permit
 }
 
-/// The nodes that clients are told: this one alone. A client that knows several would move its partitions between them with every
-/// answer, and what it sends again without a sequence number would be stored twice.
-pub(super) fn only(me: &NodeInfo) -> [Node<'_>; 1] {
-    [Node { id: me.id.0, host: &me.host, port: me.port }]
+pub(super) fn told(nodes: &Nodes) -> Vec<Node<'_>> {
+    nodes.all().iter().map(|node| Node { id: node.id.0, host: &node.host, port: node.port }).collect()
 }
 
 /// Gives the room that there is for `needed` bytes. By now others may wait for what this holds, so it waits for nothing.

@@ -259,7 +259,7 @@ async fn answer_decoded(
         Request::DeleteTopics(r) if refused => topics::delete_none(&r, &mut w),
         Request::DeleteTopics(r) => topics::delete(broker, &r, arrived, &mut w).await,
         Request::InitProducerId(r) => producer_id::answer(broker, &r).await.encode(&mut w),
-        Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w),
+        Request::DescribeCluster(r) => cluster::answer(broker, &r, &mut w).await,
         Request::CreatePartitions(r) if refused => create_partitions::none(&r, &mut w),
         Request::CreatePartitions(r) => create_partitions::answer(broker, &r, arrived, &mut w).await,
         Request::DeleteRecords(r) if refused => delete_records::none(&r, &mut w),

@@ -66,16 +66,15 @@ pub struct DescribedTopic<'a> {
     pub name: &'a str,
     /// `NIL` with an error.
     pub id: TopicId,
-    pub partitions: Vec<DescribedPartition<'a>>,
+    pub partitions: Vec<DescribedPartition>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct DescribedPartition<'a> {
+pub struct DescribedPartition {
     pub error: ErrorCode,
     pub index: i32,
+    /// Shown as the only replica, too: the store keeps the records.
     pub leader: i32,
-    /// All of them in sync: the store keeps the records, not they.
-    pub replicas: &'a [i32],
 }
 
 impl DescribeTopicPartitionsResponse<'_> {
@@ -103,14 +102,14 @@ impl DescribedTopic<'_> {
     }
 }
 
-impl DescribedPartition<'_> {
+impl DescribedPartition {
     fn encode(&self, w: &mut Writer) {
         w.error(self.error);
         w.i32(self.index);
         w.i32(self.leader);
         w.i32(0);
-        w.i32_array(self.replicas);
-        w.i32_array(self.replicas);
+        w.i32_array(&[self.leader]);
+        w.i32_array(&[self.leader]);
         // Eligible leaders, the last known ones, offline replicas: every node can always lead.
         for _ in 0..3 {
             w.i32_array(&[]);

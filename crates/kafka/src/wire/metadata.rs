@@ -1,5 +1,5 @@
-//! Metadata, 0–13: which topics there are and who leads them. Here every node can lead everything,
-//! so one does, at epoch 0.
+//! Metadata, 0–13: which topics there are and who leads them. Here every node can lead everything, so the leader is the one
+//! that clients should use, always at epoch 0.
 
 use lakebed_record::TopicId;
 
@@ -49,12 +49,12 @@ impl<'a> Decode<'a> for MetadataRequestTopic<'a> {
     }
 }
 
-#[derive(Clone, Debug)]
 pub struct MetadataResponse<'a> {
     /// Those that are alive.
     pub nodes: &'a [Node<'a>],
-    /// The one of them that leads every partition, and is the controller.
-    pub leader: i32,
+    pub controller: i32,
+    /// The leader of a partition, one of the nodes.
+    pub leader: &'a dyn Fn(TopicId, i32) -> i32,
     pub cluster_id: &'a str,
     pub topics: Vec<MetadataTopic<'a>>,
 }
@@ -87,7 +87,7 @@ impl MetadataResponse<'_> {
             w.nullable_string(Some(self.cluster_id));
         }
         if w.since(1) {
-            w.i32(self.leader);
+            w.i32(self.controller);
         }
         w.array_len(self.topics.len());
         for topic in &self.topics {
@@ -122,7 +122,7 @@ impl Node<'_> {
 }
 
 impl MetadataTopic<'_> {
-    fn encode(&self, w: &mut Writer, leader: i32) {
+    fn encode(&self, w: &mut Writer, leader: &dyn Fn(TopicId, i32) -> i32) {
         w.error(self.error);
         match self.name {
             None if w.since(12) => w.nullable_string(None),
@@ -136,7 +136,7 @@ impl MetadataTopic<'_> {
         }
         w.array_len(self.partitions as usize);
         for partition in 0..self.partitions {
-            encode_partition(w, partition, leader);
+            encode_partition(w, partition, leader(self.id, partition));
         }
         if w.since(8) {
             w.i32(NO_OPERATIONS);

@@ -94,9 +94,11 @@ fn check_metadata(version: i16, d: &mut Draw<'_>) {
     let (hosts, cluster_id, node_id) = (d.vec(|d| (d.i32(), d.text(), d.i16() as u16)), d.text(), d.i32());
     let nodes: Vec<_> = hosts.iter().map(|(id, host, port)| Node { id: *id, host, port: *port }).collect();
     let topics = d.vec(|d| (error(d), d.option(Draw::text), TopicId(d.uuid().as_u128()), d.below(5) as i32));
+    let leader = |topic: TopicId, partition: i32| topic.0 as i32 ^ partition;
     let response = MetadataResponse {
         nodes: &nodes,
-        leader: node_id,
+        controller: node_id,
+        leader: &leader,
         cluster_id: &cluster_id,
         topics: topics
             .iter()
@@ -108,13 +110,14 @@ fn check_metadata(version: i16, d: &mut Draw<'_>) {
             })
             .collect(),
     };
-    let partition = |index| {
+    let partition = |topic, index| {
+        let leader = BrokerId(leader(topic, index));
         MetadataResponsePartition::default()
             .with_partition_index(index)
-            .with_leader_id(BrokerId(node_id))
+            .with_leader_id(leader)
             .with_leader_epoch(since(version >= 7, 0, -1))
-            .with_replica_nodes(vec![BrokerId(node_id)])
-            .with_isr_nodes(vec![BrokerId(node_id)])
+            .with_replica_nodes(vec![leader])
+            .with_isr_nodes(vec![leader])
     };
     let topic = |(error, text, id, partitions): &(ErrorCode, Option<String>, TopicId, i32)| {
         let unnamed = since(version >= 12, None, Some(TopicName::default()));
@@ -122,7 +125,7 @@ fn check_metadata(version: i16, d: &mut Draw<'_>) {
             .with_error_code(*error as i16)
             .with_name(text.as_deref().map_or(unnamed, |text| Some(name(text))))
             .with_topic_id(since(version >= 10, uuid(*id), Uuid::nil()))
-            .with_partitions((0..*partitions).map(partition).collect())
+            .with_partitions((0..*partitions).map(|index| partition(*id, index)).collect())
     };
     let broker = |node: &Node<'_>| {
         MetadataResponseBroker::default()

@@ -43,6 +43,9 @@ impl Default for Cleaning {
     }
 }
 
+/// While slots become old one by one, they are looked at this often in the time that makes them old: each look asks about some that are still young.
+const LOOKS_PER_AGE: i64 = 96;
+
 /// When the floor may be swapped into CURRENT: each swap makes a snapshot that is being written start over.
 #[derive(Clone, Copy, Debug)]
 pub struct FloorSwaps<'a> {
@@ -202,7 +205,10 @@ impl Round<'_> {
     fn remember(&mut self, stop: Stop, at_limit: bool) {
         let now = self.env.clock.monotonic();
         match stop {
-            Stop::Young(ms) => self.progress.look_again_at = now + Duration::from_millis(ms.max(0) as u64),
+            Stop::Young(ms) => {
+                let wait = ms.max(self.state.waits().slot_age_ms / LOOKS_PER_AGE).max(0);
+                self.progress.look_again_at = now + Duration::from_millis(wait as u64);
+            }
             Stop::End if at_limit => self.progress.stopped_at = Some(self.state.slot()),
             Stop::End | Stop::Gone(_) | Stop::Unknown => {}
         }

@@ -150,8 +150,8 @@ impl State {
         if !self.in_window(LogTime(up.fence), self.log_time) {
             return GroupOutcome::Fenced;
         }
-        let broker_id = self.smallest_free_broker_id();
         let NodeUp { kafka_address, rack, .. } = up.clone();
+        let broker_id = self.broker_id_of(&kafka_address);
         // The first commit sets log time: a node that was last seen before any time would count as silent at once.
         let first = self.log_time.0 == 0;
         let last_seen = if first { LogTime(commit.wall_ms.max(0)) } else { self.log_time };
@@ -160,9 +160,15 @@ impl State {
         GroupOutcome::Applied(vec![OpOutcome::NodeUp { broker_id }])
     }
 
-    fn smallest_free_broker_id(&self) -> BrokerId {
-        let mut taken: Vec<i32> =
-            self.nodes().filter(|(_, n)| n.down_at.is_none()).map(|(_, n)| n.broker_id.0).collect();
+    /// An id belongs to an address: clients that know both would drop what is under way to an id that is gone, and send it again. So a node
+    /// that is started again has its id again, and nodes behind one address share one. Those of others are not reused while they are
+    /// remembered.
+    fn broker_id_of(&self, kafka_address: &str) -> BrokerId {
+        let same = self.nodes().filter(|(_, n)| !kafka_address.is_empty() && n.kafka_address == kafka_address);
+        if let Some(id) = same.map(|(_, n)| n.broker_id).min() {
+            return id;
+        }
+        let mut taken: Vec<i32> = self.nodes().map(|(_, n)| n.broker_id.0).collect();
         taken.sort_unstable();
         let free = taken.iter().fold(1, |free, id| if *id == free { free + 1 } else { free });
         BrokerId(free)

@@ -55,11 +55,13 @@ pub(in crate::handle) async fn reassign(
     request: &AlterPartitionReassignmentsRequest<'_>,
     w: &mut Writer,
 ) {
-    let this_node = broker.node().id.0;
+    let nodes = broker.nodes().await;
     let mut topics = Vec::new();
     for topic in request.topics {
         let found = find_topic(broker, topic.name).await;
-        let partitions = topic.partitions.iter().map(|p| explain(&found, p.index, || reassignment(&p, this_node)));
+        let leader = |index| found.as_ref().map_or(-1, |topic| nodes.leader(topic.id, index).0);
+        let partitions =
+            topic.partitions.iter().map(|p| explain(&found, p.index, || reassignment(&p, leader(p.index))));
         topics.push(ExplainedTopic { name: topic.name, partitions: partitions.collect() });
     }
     let response = AlterPartitionReassignmentsResponse {
@@ -72,10 +74,10 @@ pub(in crate::handle) async fn reassign(
 }
 
 /// What clients are told is a replica may be one again.
-fn reassignment(asked: &ReassignedPartition<'_>, this_node: i32) -> (ErrorCode, String) {
+fn reassignment(asked: &ReassignedPartition<'_>, leader: i32) -> (ErrorCode, String) {
     match asked.replicas {
         None => (ErrorCode::NoReassignmentInProgress, "partitions never move".to_owned()),
-        Some(replicas) if replicas.iter().eq([this_node]) => (ErrorCode::None, String::new()),
+        Some(replicas) if replicas.iter().eq([leader]) => (ErrorCode::None, String::new()),
         Some(_) => {
             let why = "the object store keeps the records and any node serves every partition: none is assigned";
             (ErrorCode::InvalidReplicaAssignment, why.to_owned())

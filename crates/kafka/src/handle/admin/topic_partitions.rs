@@ -52,8 +52,9 @@ pub(in crate::handle) async fn answer(broker: &Broker, request: &DescribeTopicPa
     for name in asked {
         found.push((name, find(broker, name).await));
     }
-    let node = [broker.node().id.0];
-    page(&found, request.cursor, most_partitions(request), &node).encode(w);
+    let nodes = broker.nodes().await;
+    page(&found, request.cursor, most_partitions(request), |topic, partition| nodes.leader(topic, partition).0)
+        .encode(w);
 }
 
 /// A cursor's topic has to be one of those that are asked for.
@@ -76,7 +77,7 @@ fn page<'a>(
     found: &'a [Found<'a>],
     cursor: Option<Cursor<'a>>,
     most: usize,
-    node: &'a [i32; 1],
+    leader: impl Fn(TopicId, i32) -> i32,
 ) -> DescribeTopicPartitionsResponse<'a> {
     let (mut topics, mut left) = (Vec::new(), most);
     for (name, topic) in found {
@@ -94,7 +95,7 @@ fn page<'a>(
         let first = cursor.filter(|cursor| cursor.topic == *name).map_or(0, |cursor| cursor.partition);
         let shown = (first..topic.partitions).take(left);
         let partitions: Vec<_> = shown
-            .map(|index| DescribedPartition { error: ErrorCode::None, index, leader: node[0], replicas: node })
+            .map(|index| DescribedPartition { error: ErrorCode::None, index, leader: leader(topic.id, index) })
             .collect();
         left -= partitions.len();
         let next = first.max(0).saturating_add(partitions.len() as i32);

@@ -31,12 +31,7 @@ pub fn create_partitions(version: i16, d: &mut Draw<'_>) {
 
 pub fn describe_topic_partitions(version: i16, d: &mut Draw<'_>) {
     use theirs::describe_topic_partitions_response as r;
-    let partition = |d: &mut Draw<'_>| DescribedPartition {
-        error: error(d),
-        index: d.i32(),
-        leader: d.i32(),
-        replicas: [&[][..], &[1], &[1, 2, 3]][d.below(3)],
-    };
+    let partition = |d: &mut Draw<'_>| DescribedPartition { error: error(d), index: d.i32(), leader: d.i32() };
     let topic = |d: &mut Draw<'_>| DescribedTopic {
         error: error(d),
         name: d.str(),
@@ -47,8 +42,8 @@ pub fn describe_topic_partitions(version: i16, d: &mut Draw<'_>) {
         topics: d.vec(topic),
         next_cursor: d.option(|d| Cursor { topic: d.str(), partition: d.i32() }),
     };
-    let partition = |p: &DescribedPartition<'_>| {
-        let replicas: Vec<_> = p.replicas.iter().copied().map(BrokerId).collect();
+    let partition = |p: &DescribedPartition| {
+        let replicas = vec![BrokerId(p.leader)];
         r::DescribeTopicPartitionsResponsePartition::default()
             .with_error_code(p.error as i16)
             .with_partition_index(p.index)
