@@ -44,18 +44,20 @@ pub(crate) struct Replies {
     pub other: MemoryBudget,
     /// What is read to look up offsets by time.
     pub look_up: MemoryBudget,
+    /// What connections remember of their fetches: besides, since it stays.
+    pub sessions: MemoryBudget,
 }
 
 impl Replies {
     /// Of so many bytes in all.
     pub fn new(total: usize) -> Self {
         let part = |sixteenths| MemoryBudget::new(total / 16 * sixteenths);
-        Self { fetch: part(12), long_poll: part(1), other: part(2), look_up: part(1) }
+        Self { fetch: part(12), long_poll: part(1), other: part(2), look_up: part(1), sessions: part(1) }
     }
 
-    pub fn budgets(&self) -> [(&'static str, &MemoryBudget); 4] {
-        let Self { fetch, long_poll, other, look_up } = self;
-        [("fetch", fetch), ("long_poll", long_poll), ("other", other), ("look_up", look_up)]
+    pub fn budgets(&self) -> [(&'static str, &MemoryBudget); 5] {
+        let Self { fetch, long_poll, other, look_up, sessions } = self;
+        [("fetch", fetch), ("long_poll", long_poll), ("other", other), ("look_up", look_up), ("sessions", sessions)]
     }
 
     /// For a reply of so many bytes to a request whose turn it is and that is not started yet.

@@ -11,6 +11,7 @@ mod producer_id;
 mod topics;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use lakebed_broker::{Broker, MemoryPermit, Producer};
@@ -30,8 +31,14 @@ use crate::wire::{ApiKey, DecodeError, ErrorCode, Request, RequestHeader, Writer
 pub(crate) struct Session {
     /// From the first Produce on.
     producer: Option<Producer>,
-    peer: SocketAddr,
+    connection: Arc<Connected>,
     front: Front,
+}
+
+/// What requests of one connection share.
+struct Connected {
+    peer: SocketAddr,
+    fetches: fetch::Sessions,
 }
 
 /// What all connections share.
@@ -46,13 +53,13 @@ pub(crate) struct Front {
 
 impl Session {
     pub fn new(front: Front, peer: SocketAddr) -> Self {
-        Self { producer: None, peer, front }
+        Self { producer: None, connection: Arc::new(Connected { peer, fetches: Default::default() }), front }
     }
 
     fn producer(&mut self, client_id: Option<&str>) -> &mut Producer {
         self.producer.get_or_insert_with(|| {
             let client_id = client_id.unwrap_or_default();
-            self.front.broker.producer_of(format!("{client_id} {}", self.peer).trim_start())
+            self.front.broker.producer_of(format!("{client_id} {}", self.connection.peer).trim_start())
         })
     }
 }
@@ -108,7 +115,7 @@ impl Handler for Session {
             Ok((call, body)) => match Request::decode(call.api, call.version, body) {
                 Ok(decoded) => {
                     let (wait, kind) = (memory_wait(&self.front, &decoded, &request), kind(call.api));
-                    start_query(self.front.clone(), self.peer, request, kind, wait)
+                    start_query(self.front.clone(), Arc::clone(&self.connection), request, kind, wait)
                 }
                 Err(e) => Started::Refused(call.malformed(e)),
             },
@@ -183,7 +190,13 @@ fn memory_wait(front: &Front, decoded: &Request<'_>, request: &Admitted) -> Opti
     (bytes > FREE_BYTES).then_some(MemoryWait { bytes, until })
 }
 
-fn start_query(front: Front, peer: SocketAddr, mut request: Admitted, kind: Kind, wait: Option<MemoryWait>) -> Started {
+fn start_query(
+    front: Front,
+    connection: Arc<Connected>,
+    mut request: Admitted,
+    kind: Kind,
+    wait: Option<MemoryWait>,
+) -> Started {
     match (&request.room, wait) {
         (Room::NotAsked, Some(MemoryWait { bytes, until })) => {
             let in_turn = async move {
@@ -194,29 +207,35 @@ fn start_query(front: Front, peer: SocketAddr, mut request: Admitted, kind: Kind
         }
         // What changes something has a time-out, and is answered that it is over.
         (Room::Refused, _) if kind == Kind::Query => Started::Refused(Closed::NoRoom(replies::WAIT)),
-        _ => Started::Running { kind, outcome: answer(front, peer, request).boxed() },
+        _ => Started::Running { kind, outcome: answer(front, connection, request).boxed() },
     }
 }
 
 /// Everything but Produce: such requests of one connection may run side by side.
-async fn answer(front: Front, peer: SocketAddr, mut request: Admitted) -> Outcome {
+async fn answer(front: Front, connection: Arc<Connected>, mut request: Admitted) -> Outcome {
     let room = std::mem::replace(&mut request.room, Room::NotAsked);
     let Ok((call, body)) = open(&request.frame) else { return Outcome::NoReply };
     let (w, permit) = match Request::decode(call.api, call.version, body) {
         Ok(Request::Fetch(r)) => {
-            let (response, permit) = fetch::answer(&front, call.version, &r).await;
             let mut w = call.reply();
-            response.encode(&mut w);
+            let permit = fetch::answer(&front, &connection.fetches, call.version, &r, &mut w).await;
             (w, permit)
         }
         Ok(Request::JoinGroup(r)) => {
             let mut w = call.reply();
-            groups::classic::join(&front.broker, &r, call.version, groups::client(call.client_id, peer), &mut w).await;
+            groups::classic::join(
+                &front.broker,
+                &r,
+                call.version,
+                groups::client(call.client_id, connection.peer),
+                &mut w,
+            )
+            .await;
             (w, None)
         }
         Ok(Request::ConsumerGroupHeartbeat(r)) => {
             let mut w = call.reply();
-            let client = groups::client(call.client_id, peer);
+            let client = groups::client(call.client_id, connection.peer);
             groups::consumer::heartbeat(&front.broker, &r, call.version, client, &mut w).await;
             (w, None)
         }

@@ -20,7 +20,7 @@ pub fn from(topic: &str, offset: i64) -> FetchRequest {
     FetchRequest::default().with_min_bytes(1).with_topics(vec![topic])
 }
 
-fn from_id(id: Uuid, offset: i64) -> FetchRequest {
+pub fn from_id(id: Uuid, offset: i64) -> FetchRequest {
     let mut request = from("", offset);
     request.topics[0].topic_id = id;
     request
@@ -31,7 +31,7 @@ async fn fetch(client: &mut Client, version: i16, request: &FetchRequest) -> Par
 }
 
 /// (offset, value) of every record.
-fn read(partition: &PartitionData) -> Vec<(i64, String)> {
+pub fn read(partition: &PartitionData) -> Vec<(i64, String)> {
     let bytes = partition.records.clone().unwrap_or_default();
     let mut read = Vec::new();
     for batch in batches(&bytes) {
@@ -91,18 +91,6 @@ async fn what_cannot_be_fetched() {
     assert_eq!(answer.responses[0].partitions[0].error_code, 100);
     assert_eq!(read(&answer.responses[1].partitions[0]).len(), 4);
     assert!(start.elapsed() < Duration::from_secs(20), "errors do not wait");
-}
-
-#[tokio::test]
-async fn there_are_no_sessions() {
-    let node = node().await;
-    let mut client = node.client().await;
-    filled(&mut client).await;
-    for (id, epoch, code) in [(0, 0, 0), (0, -1, 0), (9, -1, 0), (9, 0, 0), (9, 1, 70), (0, 1, 70)] {
-        let answer = client.ask(11, &from("t", 0).with_session_id(id).with_session_epoch(epoch)).await;
-        assert_eq!((answer.error_code, answer.session_id), (code, 0), "session {id}, epoch {epoch}");
-        assert_eq!(answer.responses.len(), usize::from(code == 0));
-    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod configs;
 mod data;
+mod fetch_sessions;
 mod groups;
 mod memory;
 mod produce;

@@ -1,38 +1,48 @@
-//! Fetch: without sessions, so every request names all of its partitions.
+//! Fetch, in full or within a session.
+
+mod session;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use lakebed_broker::api::{self, FetchError, Fetched};
 use lakebed_broker::{Broker, MemoryBudget, MemoryPermit};
 use lakebed_record::{Partition, TopicId, TopicName};
+use parking_lot::Mutex;
 
+use self::session::{Topic, Wish};
 use super::Front;
 use crate::connection::stopping;
 use crate::errors;
 use crate::replies::{FREE_BYTES, Replies};
-use crate::wire::ErrorCode;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchResponsePartition, FetchResponseTopic};
 use crate::wire::produce::TopicRef;
+use crate::wire::{ErrorCode, Writer};
 
 /// A reply has at most so many bytes of records, whatever is asked for (Apache Kafka's `fetch.max.bytes`).
 const MAX_BYTES: usize = 55 << 20;
 /// Nobody waits longer for records, whatever is asked for: a client that is gone has to be noticed some time.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
-pub(super) async fn answer<'a>(
+/// Of one connection.
+pub(super) type Sessions = Mutex<session::Sessions>;
+
+pub(super) async fn answer(
     front: &Front,
+    sessions: &Sessions,
     version: i16,
-    request: &FetchRequest<'a>,
-) -> (FetchResponse<'a>, Option<MemoryPermit>) {
-    // 0 asks for a new session and −1 for none: either is answered in full, and that there is none. All else is about a
-    // session that this node does not have.
-    if !matches!(request.session_epoch, -1 | 0) {
-        return (FetchResponse { error: ErrorCode::FetchSessionIdNotFound, session_id: 0, topics: Vec::new() }, None);
-    }
-    let wishes = wishes(request);
+    request: &FetchRequest<'_>,
+    w: &mut Writer,
+) -> Option<MemoryPermit> {
+    let opened = sessions.lock().open(request, &front.replies.sessions);
+    let (answer, wishes) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            FetchResponse { error, session_id: session::NONE, topics: Vec::new() }.encode(w);
+            return None;
+        }
+    };
     let (asked, refused) = plan(&front.broker, version, &wishes).await;
     // Bad news does not wait for good ones.
     let max_wait = if refused.iter().any(Option::is_some) { 0 } else { request.max_wait_ms.max(0) as u64 };
@@ -50,31 +60,26 @@ pub(super) async fn answer<'a>(
         },
     )
     .await;
-    let topics = describe(&wishes, refused, results, version);
-    (FetchResponse { error: ErrorCode::None, session_id: 0, topics }, permit)
+    let told = sessions.lock().close(answer, describe(&wishes, refused, results, version));
+    let topics = by_topic(wishes.iter().map(|(topic, _)| topic).zip(told));
+    FetchResponse { error: ErrorCode::None, session_id: answer.session_id(), topics }.encode(w);
+    permit
 }
 
-type Wish<'a> = (TopicRef<'a>, FetchPartition);
-
-/// Every partition once: where it is first named, and as it is last asked for, as Apache Kafka has it.
-fn wishes<'a>(request: &FetchRequest<'a>) -> Vec<Wish<'a>> {
-    let (mut wishes, mut places) = (Vec::new(), HashMap::new());
-    for topic in request.topics {
-        for partition in topic.partitions {
-            match places.entry((topic.topic, partition.index)) {
-                Entry::Occupied(place) => wishes[*place.get()] = (topic.topic, partition),
-                Entry::Vacant(place) => {
-                    place.insert(wishes.len());
-                    wishes.push((topic.topic, partition));
-                }
-            }
-        }
+/// Each topic once, where its first partition is.
+fn by_topic<'a>(
+    parts: impl Iterator<Item = (&'a Topic, Option<FetchResponsePartition>)>,
+) -> Vec<FetchResponseTopic<'a>> {
+    let (mut topics, mut places) = (Vec::<FetchResponseTopic<'a>>::new(), HashMap::new());
+    for (topic, part) in parts {
+        let Some(part) = part else { continue };
+        let place = *places.entry(topic).or_insert_with(|| {
+            topics.push(FetchResponseTopic { topic: topic.as_ref(), partitions: Vec::new() });
+            topics.len() - 1
+        });
+        topics[place].partitions.push(part);
     }
-    wishes
-}
-
-fn of_one_topic(a: &Wish<'_>, b: &Wish<'_>) -> bool {
-    a.0 == b.0
+    topics
 }
 
 type Results = Vec<Result<Fetched, FetchError>>;
@@ -142,33 +147,26 @@ async fn wait(front: &Front, request: api::FetchRequest) -> Results {
     }
 }
 
-fn describe<'a>(
-    wishes: &[Wish<'a>],
+fn describe(
+    wishes: &[Wish],
     refused: Vec<Option<ErrorCode>>,
     results: Results,
     version: i16,
-) -> Vec<FetchResponseTopic<'a>> {
-    let (mut refused, mut results) = (refused.into_iter(), results.into_iter());
-    let mut partition = |index| match refused.next().flatten() {
-        Some(code) => failed(index, code),
-        None => fetched(index, results.next(), version),
+) -> Vec<FetchResponsePartition> {
+    let mut results = results.into_iter();
+    let partitions = wishes.iter().zip(refused);
+    let partition = |((_, asked), refused): (&Wish, Option<ErrorCode>)| match refused {
+        Some(code) => failed(asked.index, code),
+        None => fetched(asked.index, results.next(), version),
     };
-    let topics = wishes.chunk_by(of_one_topic).map(|of_topic| FetchResponseTopic {
-        topic: of_topic[0].0,
-        partitions: of_topic.iter().map(|(_, asked)| partition(asked.index)).collect(),
-    });
-    topics.collect()
+    partitions.map(partition).collect()
 }
 
 /// What the broker is asked, and for every partition of the request why it is not.
-async fn plan(
-    broker: &Broker,
-    version: i16,
-    wishes: &[Wish<'_>],
-) -> (Vec<api::FetchPartition>, Vec<Option<ErrorCode>>) {
+async fn plan(broker: &Broker, version: i16, wishes: &[Wish]) -> (Vec<api::FetchPartition>, Vec<Option<ErrorCode>>) {
     let (mut asked, mut refused) = (Vec::new(), Vec::new());
-    for of_topic in wishes.chunk_by(of_one_topic) {
-        let found = find(broker, version, of_topic[0].0).await;
+    for of_topic in wishes.chunk_by(|a, b| a.0 == b.0) {
+        let found = find(broker, version, of_topic[0].0.as_ref()).await;
         for (_, partition) in of_topic {
             let checked = found.and_then(|id| check_epoch(*partition).map(|()| id));
             refused.push(checked.err());
