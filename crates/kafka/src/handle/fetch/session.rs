@@ -167,7 +167,7 @@ impl Sessions {
         let has_records: Vec<_> = parts.iter().map(|part| !part.records.is_empty()).collect();
         let remembered = current.partitions.iter_mut().zip(parts);
         let left = remembered.map(|(remembered, part)| (remembered.hears(&part) || all).then_some(part)).collect();
-        current.to_the_end(&has_records);
+        current.put_behind(&has_records);
         left
     }
 }
@@ -222,7 +222,7 @@ impl Current {
     }
 
     /// What had records goes behind what had none, so that it does not starve it.
-    fn to_the_end(&mut self, has_records: &[bool]) {
+    fn put_behind(&mut self, has_records: &[bool]) {
         if !has_records.contains(&true) || !has_records.contains(&false) {
             return;
         }
