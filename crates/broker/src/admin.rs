@@ -91,6 +91,11 @@ impl Broker {
         Ok(self.manifest().read(|s| s.partition(at).map(|p| p.next_offset())))
     }
 
+    /// Where the partition starts, and the high watermark, as this node knows them.
+    pub fn offset_range(&self, at: TopicPartition) -> Option<(i64, i64)> {
+        self.manifest().read(|s| s.partition(at).map(|p| (p.log_start(), p.next_offset())))
+    }
+
     /// Bytes of the record batches of one topic's partitions from `first` on, as this node knows them: so many at most.
     pub fn partition_sizes(&self, id: TopicId, first: i32, most: usize) -> Vec<(i32, u64)> {
         self.manifest().read(|s| {

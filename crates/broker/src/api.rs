@@ -167,6 +167,8 @@ pub enum AppendError {
     InvalidProducerEpoch,
     #[error("nothing is known of this producer and its sequence does not start at 0")]
     UnknownProducerId,
+    #[error("the cluster remembers as many keys of requests as it may; the oldest expire a day after their use")]
+    ProducersExhausted,
     #[error("the partition has used up its offsets")]
     OffsetsExhausted,
     /// Dropped before it was in a group: it will never appear.

@@ -32,7 +32,7 @@ use crate::metrics::{Metrics, Sample};
 use crate::nodes::{Neighbours, Nodes};
 use crate::off_worker::{Turn, Turns};
 use crate::pages::Pages;
-use crate::produce::Producer;
+use crate::produce::{Ids, Producer};
 use crate::topics::{MAX_PARTITIONS, Topics};
 use crate::workers::Workers;
 
@@ -412,8 +412,22 @@ impl Broker {
 
     /// One per connection. `client`: how the log names it.
     pub fn producer_of(&self, client: impl Into<String>) -> Producer {
+        self.producer_with(client.into(), Ids::Granted)
+    }
+
+    /// For one request that its client names by a key ([`crate::keyed`]).
+    pub fn keyed_producer_of(&self, client: impl Into<String>) -> Producer {
+        self.producer_with(client.into(), Ids::Derived)
+    }
+
+    fn producer_with(&self, client: String, ids: Ids) -> Producer {
         let id = ConnectionId(self.inner.connections.fetch_add(1, Ordering::Relaxed));
-        Producer::new(self.clone(), Connection::new(id, client.into()))
+        Producer::new(self.clone(), Connection::new(id, client), ids)
+    }
+
+    /// Of this machine, in ms since the epoch: for records that come without a time.
+    pub fn wall_ms(&self) -> i64 {
+        self.inner.env.clock.wall_ms()
     }
 
     /// One per connection, without a name.

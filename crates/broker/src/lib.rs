@@ -14,6 +14,7 @@ pub mod groups;
 mod hash;
 mod health;
 mod idle;
+pub mod keyed;
 mod memory;
 mod merge;
 mod metrics;

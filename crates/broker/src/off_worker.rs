@@ -40,7 +40,7 @@ impl Turns {
 impl Turn {
     /// Runs `work` to its end inside this call. On a runtime with several threads, another one takes over the tasks of this
     /// one meanwhile; on a runtime with a single thread (simulations), and outside any, it just runs.
-    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
             _ => work(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use lakebed_record::batch::{self, BatchError, BatchHeader, Codec, Limits, Validated};
 use lakebed_record::ops::{BatchMeta, ProducerMeta};
-use lakebed_record::{TopicPartition, crc};
+use lakebed_record::{TopicPartition, crc, is_derived_producer};
 
 use crate::Broker;
 use crate::api::{Append, AppendError, Appended, TimestampType, TopicConfig, TopicInfo};
@@ -35,11 +35,21 @@ const BEFORE_CRC: usize = 21;
 pub struct Producer {
     broker: Broker,
     connection: Arc<Connection>,
+    ids: Ids,
+}
+
+/// Which producer ids batches may bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// What the cluster grants ([`Broker::init_producer_id`]).
+    Granted,
+    /// What [`crate::keyed`] derives.
+    Derived,
 }
 
 impl Producer {
-    pub(crate) fn new(broker: Broker, connection: Connection) -> Producer {
-        Producer { broker, connection: Arc::new(connection) }
+    pub(crate) fn new(broker: Broker, connection: Connection, ids: Ids) -> Producer {
+        Producer { broker, connection: Arc::new(connection), ids }
     }
 
     /// As [`Producer::append_from`], for batches that are not part of a larger piece of memory.
@@ -134,9 +144,18 @@ impl Producer {
     ) -> Result<Result<Accepted, AppendError>, TakesLong> {
         let partition = TopicPartition { topic: append.topic, partition: append.partition };
         match self.broker.local_topic(append.topic) {
-            Some(topic) => check(append.batch, partition, &topic, budget, self.broker.env().clock.wall_ms()),
+            Some(topic) => {
+                let checked = check(append.batch, partition, &topic, budget, self.broker.env().clock.wall_ms())?;
+                Ok(checked.and_then(|accepted| self.check_id(accepted)))
+            }
             None => Ok(Err(AppendError::UnknownPartition)),
         }
+    }
+
+    /// Nobody else gets at ids that keys of requests may have.
+    fn check_id(&self, accepted: Accepted) -> Result<Accepted, AppendError> {
+        let derived = accepted.meta.producer.is_some_and(|producer| is_derived_producer(producer.id));
+        if derived && self.ids == Ids::Granted { Err(AppendError::UnknownProducerId) } else { Ok(accepted) }
     }
 
     fn report_window(&self) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_broker::api::*;
+use lakebed_broker::keyed::RequestKey;
 use lakebed_broker::{Broker, BrokerConfig, Frame};
 use lakebed_record::batch::BatchBuilder;
 use lakebed_record::{Partition, TopicName, TopicPartition};
@@ -191,6 +192,33 @@ async fn idempotent_duplicates_get_the_original_offset() {
     assert_eq!(offsets, [Ok(1), Ok(0), Ok(2), Err(&AppendError::OutOfOrderSequence)]);
     assert_eq!(read_all(&broker, t.id, 0, 0).await.len(), 3);
     broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_key_names_is_stored_once_by_any_node_and_only_for_keys() {
+    let store = bucket();
+    let (first, second) = (open(store.clone(), 1, config()).await, open(store, 2, config()).await);
+    let t = topic(&first, "t", 1, &[]).await;
+    let batch = |key: &str, value: &[u8]| {
+        let mut keyed = RequestKey::new(key.as_bytes()).batch(0);
+        keyed.add(Some(value));
+        let identity = keyed.identity();
+        let mut b = BatchBuilder::new().producer(identity.id, identity.epoch, 0);
+        b.push(START_MS, None, Some(value), []);
+        vec![append(t.id, 0, b.build())]
+    };
+    let offset = |results: Vec<Result<Appended, AppendError>>| results[0].clone().map(|a| a.base_offset);
+    assert_eq!(offset(first.keyed_producer_of("").append(batch("a", b"x"), PATIENCE).await), Ok(0));
+    assert_eq!(offset(first.keyed_producer_of("").append(batch("b", b"x"), PATIENCE).await), Ok(1));
+    second.barrier().await.expect("the store is there");
+    assert_eq!(offset(second.keyed_producer_of("").append(batch("a", b"x"), PATIENCE).await), Ok(0));
+    let other = offset(second.keyed_producer_of("").append(batch("a", b"y"), PATIENCE).await);
+    assert_eq!(other, Err(AppendError::InvalidProducerEpoch));
+    let stranger = offset(second.producer().append(batch("c", b"x"), PATIENCE).await);
+    assert_eq!(stranger, Err(AppendError::UnknownProducerId));
+    assert_eq!(read_all(&second, t.id, 0, 0).await.len(), 2);
+    first.shutdown().await;
+    second.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ pub(crate) fn append(error: &AppendError) -> ErrorCode {
         AppendError::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         AppendError::UnknownProducerId => ErrorCode::UnknownProducerId,
         // Not to be tried again, which every more telling code would make clients do.
+        AppendError::ProducersExhausted => ErrorCode::ThrottlingQuotaExceeded,
         AppendError::OffsetsExhausted => ErrorCode::UnknownServerError,
         AppendError::TimedOut | AppendError::TimedOutUnderWay => ErrorCode::RequestTimedOut,
         // Makes clients look for another node.

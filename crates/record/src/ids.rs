@@ -93,6 +93,14 @@ impl fmt::Display for TopicId {
     }
 }
 
+/// Producer ids from here on are never granted: who names a request by a key derives one from that, so that every node has the same
+/// for it. They count once for all: [`is_derived_producer`].
+pub const FIRST_DERIVED_PRODUCER: i64 = 1 << 62;
+
+pub const fn is_derived_producer(id: i64) -> bool {
+    id >= FIRST_DERIVED_PRODUCER
+}
+
 /// One partition of one topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {

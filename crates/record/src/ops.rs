@@ -494,6 +494,8 @@ pub enum BatchOutcome {
     InvalidProducerEpoch,
     /// The sequence does not start at 0 although nothing is known of this producer here.
     UnknownProducerId,
+    /// As many derived producer ids are remembered as may be.
+    ProducersExhausted,
     /// Offsets end at 2^63 − 1.
     OffsetsExhausted,
 }

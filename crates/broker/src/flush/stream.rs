@@ -335,6 +335,7 @@ fn answer(outcome: &BatchOutcome) -> Outcome {
         BatchOutcome::OutOfOrderSequence => Err(AppendError::OutOfOrderSequence),
         BatchOutcome::InvalidProducerEpoch => Err(AppendError::InvalidProducerEpoch),
         BatchOutcome::UnknownProducerId => Err(AppendError::UnknownProducerId),
+        BatchOutcome::ProducersExhausted => Err(AppendError::ProducersExhausted),
         BatchOutcome::OffsetsExhausted => Err(AppendError::OffsetsExhausted),
     }
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lakebed_groups::{
-    Config, ConsumerAnswer, ConsumerHeartbeat, Description, Group, GroupError, GroupState, JoinRefused, JoinRequest,
-    Joined, Kind, Leaving, MemberRef, Members, Reply, RestoreError, SyncRequest, Synced,
+    Config, ConsumerAnswer, ConsumerHeartbeat, Group, JoinRefused, JoinRequest, Joined, Kind, Leaving, Reply,
+    RestoreError, SyncRequest, Synced,
 };
 use lakebed_manifest::state::ConsumerGroup;
 use lakebed_manifest::{FollowGuard, Manifest, State};
@@ -32,6 +32,7 @@ use self::owned::{Call, Owned};
 use self::place::{Peer, Place};
 use crate::api::NodeInfo;
 
+pub use lakebed_groups::{Description, GroupError, GroupState, MemberRef, Members};
 pub use lakebed_manifest::state::{CommittedOffset, MAX_OFFSET_METADATA};
 
 pub use self::offsets::{CommitOffset, CommitRefused, CommitResult};
@@ -266,6 +267,23 @@ impl Groups {
             listed.push(ListedGroup { id: key.id, description });
         }
         listed
+    }
+
+    /// The first ids behind this one in the order of their bytes, whichever node serves the groups; as this node knows them.
+    pub fn ids_behind(&self, after: &str, most: usize) -> Vec<GroupId> {
+        let ours = Namespace::default();
+        let mut ids: Vec<GroupId> = self.inner.manifest.read(|s| {
+            let behind = s.consumer_groups().filter(|(key, _)| key.namespace == ours && key.id.as_str() > after);
+            behind.map(|(key, _)| key.id.clone()).collect()
+        });
+        ids.sort_unstable();
+        ids.truncate(most);
+        ids
+    }
+
+    /// As this node knows it.
+    pub fn exists(&self, id: &GroupId) -> bool {
+        self.inner.manifest.read(|s| s.consumer_group(&key_of(id)).is_some())
     }
 
     /// Random bits, for the id of a new member.

@@ -10,7 +10,7 @@ use lakebed_record::ops::{
 };
 use lakebed_record::{
     BrokerId, DataObject, FEATURE_LEVEL, Incarnation, LogTime, Namespace, SegmentName, Slot, TopicId, TopicName,
-    TopicPartition,
+    TopicPartition, is_derived_producer,
 };
 
 use super::hash::{self, Element};
@@ -25,6 +25,8 @@ use crate::commit::{Commit, SlotContent};
 pub const MAX_STEP_MS: i64 = 5 * 60 * 1000;
 /// No more (partition, producer) states than this: past it no new producer id is granted.
 pub const MAX_PRODUCER_STATES: usize = 1 << 20;
+/// Of these, derived ones: who names requests by keys must leave room for those who ask for ids.
+pub const MAX_DERIVED_PRODUCERS: usize = MAX_PRODUCER_STATES / 2;
 /// Partitions of one topic.
 pub const MAX_PARTITIONS: u32 = 100_000;
 
@@ -284,7 +286,11 @@ impl State {
                 if !state.is_some_and(|p| self.is_idle(p, now)) {
                     continue;
                 }
-                self.producers_expired_below = self.producers_expired_below.max(*id + 1);
+                if is_derived_producer(*id) {
+                    self.derived_producers -= 1;
+                } else {
+                    self.producers_expired_below = self.producers_expired_below.max(*id + 1);
+                }
                 self.producer_states -= 1;
                 self.with_partition(tp, |p, sum| {
                     if let Some(gone) = p.producers.remove(id) {
@@ -334,19 +340,24 @@ impl State {
     }
 
     fn append_to_partition(&mut self, tp: TopicPartition, run: Run, batches: &[BatchMeta]) -> Vec<BatchOutcome> {
-        let limits =
-            ProducerLimits { granted_below: self.next_producer_id, expired_below: self.producers_expired_below };
+        let mut limits = ProducerLimits {
+            granted_below: self.next_producer_id,
+            expired_below: self.producers_expired_below,
+            derived_left: MAX_DERIVED_PRODUCERS.saturating_sub(self.derived_producers),
+        };
+        let derived_left = limits.derived_left;
         let (mut new_producers, mut new_entries) = (0, 0);
         let outcomes = self.with_partition(tp, |partition, sum| {
             let (producers, entries) = (partition.producers.len(), partition.entries.len());
             *sum = sum.wrapping_sub(hash::partition(tp, partition.log_start, partition.next_offset));
-            let outcomes = Appender { tp, partition, sum, run, limits, open: None }.append_all(batches);
+            let outcomes = Appender { tp, partition, sum, run, limits: &mut limits, open: None }.append_all(batches);
             new_producers = partition.producers.len() - producers;
             new_entries = partition.entries.len() - entries;
             *sum = sum.wrapping_add(hash::partition(tp, partition.log_start, partition.next_offset));
             outcomes
         });
         self.producer_states += new_producers;
+        self.derived_producers += derived_left - limits.derived_left;
         self.add_references(run.object, new_entries as u32);
         let appended =
             outcomes.iter().flatten().zip(batches).filter(|(o, _)| matches!(o, BatchOutcome::Appended { .. }));
@@ -390,6 +401,7 @@ impl State {
         self.partitions += 1;
         self.entries += partition.entries.len();
         self.producer_states += partition.producers.len();
+        self.derived_producers += partition.derived_producers();
         References::of(&partition).iter().for_each(|(object, count)| self.add_references(object, count));
         let bucket = self.bucket(hash::bucket_of_partition(tp));
         bucket.hash = bucket.hash.wrapping_add(partition_hash(tp, &partition));
@@ -403,6 +415,7 @@ impl State {
             self.partitions -= 1;
             self.entries -= gone.entries.len();
             self.producer_states -= gone.producers.len();
+            self.derived_producers -= gone.derived_producers();
             self.drop_references(now, &References::of(&gone));
         }
     }
@@ -489,10 +502,11 @@ struct Run {
     now: LogTime,
 }
 
-#[derive(Clone, Copy)]
 struct ProducerLimits {
     granted_below: i64,
     expired_below: i64,
+    /// So many more derived ids may be remembered.
+    derived_left: usize,
 }
 
 /// Appends one op's batches to one partition, joining neighbours into entries.
@@ -501,7 +515,7 @@ struct Appender<'a> {
     partition: &'a mut PartitionState,
     sum: &'a mut u64,
     run: Run,
-    limits: ProducerLimits,
+    limits: &'a mut ProducerLimits,
     open: Option<Entry>,
 }
 
@@ -535,10 +549,14 @@ impl Appender<'_> {
     }
 
     fn refusal(&self, meta: &ProducerMeta, offsets: u32) -> Option<BatchOutcome> {
-        if meta.id >= self.limits.granted_below {
+        let derived = is_derived_producer(meta.id);
+        if meta.id >= self.limits.granted_below && !derived {
             return Some(BatchOutcome::UnknownProducerId);
         }
         let known = self.partition.producers.get(&meta.id);
+        if derived && known.is_none() && self.limits.derived_left == 0 {
+            return Some(BatchOutcome::ProducersExhausted);
+        }
         let expired = meta.id < self.limits.expired_below;
         match partition::check_sequence(known, meta, offsets, self.partition.log_start, expired) {
             Verdict::Append => None,
@@ -554,6 +572,7 @@ impl Appender<'_> {
             None => {
                 *self.sum = self.sum.wrapping_add(hash::producer(self.tp, meta.id, &fresh));
                 self.partition.producers.insert(meta.id, fresh);
+                self.limits.derived_left -= usize::from(is_derived_producer(meta.id));
             }
             Some(known) => {
                 *self.sum = self.sum.wrapping_sub(hash::producer(self.tp, meta.id, known));

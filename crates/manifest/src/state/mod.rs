@@ -106,6 +106,8 @@ pub struct State {
     names: Arc<BTreeMap<Namespace, BTreeMap<TopicName, TopicId>>>,
     /// (partition, producer) pairs.
     producer_states: usize,
+    /// Of these, those of derived ids.
+    derived_producers: usize,
     partitions: usize,
     group_totals: Totals,
     /// How often a topic was created, deleted or altered since this state was made.
@@ -143,6 +145,7 @@ impl State {
             waits,
             names: Arc::default(),
             producer_states: 0,
+            derived_producers: 0,
             partitions: 0,
             group_totals: Totals::default(),
             config_bytes: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lakebed_record::entries::{IndexPage, Place};
 use lakebed_record::ops::{BatchOutcome, ProducerMeta};
-use lakebed_record::{DataObject, LogTime, SegmentName};
+use lakebed_record::{DataObject, FIRST_DERIVED_PRODUCER, LogTime, SegmentName, is_derived_producer};
 
 use super::entries::Entries;
 
@@ -158,6 +158,11 @@ impl PartitionState {
         self.producers.iter().map(|(id, state)| (*id, state))
     }
 
+    /// How many of them have derived ids.
+    pub(super) fn derived_producers(&self) -> usize {
+        self.producers.range(FIRST_DERIVED_PRODUCER..).count()
+    }
+
     /// Of all batches that are not truncated, about: entries and pages count as wholes.
     pub fn bytes(&self) -> u64 {
         self.pages.iter().map(|p| p.bytes).chain(self.entries.iter().map(|e| e.len)).sum()
@@ -176,6 +181,7 @@ pub(super) fn last_sequence(first: i32, offsets: u32) -> i32 {
 
 /// Kafka's rules (ProducerAppendInfo), but for one: the first batch from a producer that the partition does not know must have
 /// sequence 0, or a batch could overtake the one before it that was dropped. `expired`: states of this id may have been dropped.
+/// A derived id has one epoch, which stands for the request's content: another one never takes its place.
 pub(super) fn check_sequence(
     state: Option<&ProducerState>,
     meta: &ProducerMeta,
@@ -191,6 +197,9 @@ pub(super) fn check_sequence(
     };
     match i64::from(meta.epoch).cmp(&i64::from(known.epoch)) {
         std::cmp::Ordering::Less => return Verdict::Refuse(BatchOutcome::InvalidProducerEpoch),
+        std::cmp::Ordering::Greater if is_derived_producer(meta.id) => {
+            return Verdict::Refuse(BatchOutcome::InvalidProducerEpoch);
+        }
         std::cmp::Ordering::Greater if meta.sequence == 0 => return Verdict::Append,
         std::cmp::Ordering::Greater => return Verdict::Refuse(BatchOutcome::OutOfOrderSequence),
         std::cmp::Ordering::Equal => {}

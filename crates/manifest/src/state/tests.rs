@@ -95,6 +95,9 @@ impl Script {
             let references = |s: &State| s.buckets.iter().map(|b| b.references.clone()).collect::<Vec<_>>();
             assert_eq!(references(&state), references(&self.state), "counted while replaying from {}", snapshot.slot());
             assert_eq!(state.producer_states, self.state.producer_states);
+            assert_eq!(state.derived_producers, self.state.derived_producers);
+            let derived = state.partitions().map(|(_, p)| p.derived_producers()).sum::<usize>();
+            assert_eq!(state.derived_producers, derived);
             assert_eq!(state.partition_count(), self.state.partition_count());
             let counted = state.partitions().map(|(_, p)| p.entries().count()).sum::<usize>();
             assert_eq!((state.entry_count(), self.state.entry_count()), (counted, counted));
