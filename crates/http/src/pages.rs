@@ -1,6 +1,5 @@
-//! The pages and their server.
+//! The pages for operators.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,36 +7,25 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
 
-use crate::sniff::{Limits, Sniffing};
+use crate::problem::Problem;
 use crate::{Node, process};
 
 type Shared = State<Arc<dyn Node>>;
 
-/// Serves until `stop` resolves and the answers under way are sent. `kafka_at` is for whoever knocks at the wrong port.
-pub async fn serve(
-    listener: TcpListener,
-    node: Arc<dyn Node>,
-    kafka_at: String,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let listener = Sniffing::new(listener, kafka_at, Limits::default());
-    axum::serve(listener, router(node)).with_graceful_shutdown(stop).await
-}
-
-fn router(node: Arc<dyn Node>) -> Router {
+pub fn router(node: Arc<dyn Node>) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(Problem::method)
         .with_state(node)
 }
 
 async fn front(State(node): Shared) -> String {
     format!(
-        "Lakebed {}\n{}\n\n/healthz  the process answers\n/readyz   it may get traffic; if not, why\n/metrics  Prometheus metrics\n",
+        "Lakebed {}\n{}\n\n/healthz  the process answers\n/readyz   it may get traffic; if not, why\n/metrics  Prometheus metrics\n/openapi.json  the API under /v1\n",
         env!("CARGO_PKG_VERSION"),
         node.about()
     )
@@ -60,10 +48,11 @@ async fn metrics(State(node): Shared) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-    use tokio::sync::oneshot;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
 
     use super::*;
+    use crate::{HttpConfig, serve};
 
     /// Not ready for these reasons.
     struct Fixed(&'static [&'static str]);
@@ -78,15 +67,17 @@ mod tests {
         fn about(&self) -> String {
             "broker 7".to_owned()
         }
+        fn broker(&self) -> Option<lakebed_broker::Broker> {
+            None
+        }
     }
 
     /// Sends the bytes to a node that is not ready for `reasons` and returns all that comes back.
     async fn exchange(reasons: &'static [&'static str], request: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async { stopped.await.unwrap_or(()) };
-        let server = tokio::spawn(serve(listener, Arc::new(Fixed(reasons)), "127.0.0.1:9092".into(), stopped));
+        let (stop, stopping) = watch::channel(false);
+        let server = tokio::spawn(serve(listener, Arc::new(Fixed(reasons)), HttpConfig::default(), stopping));
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
@@ -107,7 +98,17 @@ mod tests {
         assert!(page(&[], "/healthz").await.starts_with("HTTP/1.1 200"));
         let metrics = page(&[], "/metrics").await;
         assert!(metrics.contains("lakebed_test 1\n") && metrics.ends_with("# EOF\n"), "{metrics}");
-        assert!(page(&[], "/nothing").await.starts_with("HTTP/1.1 404"));
+        let nothing = page(&[], "/nothing").await;
+        assert!(nothing.starts_with("HTTP/1.1 404") && nothing.contains("application/problem+json"), "{nothing}");
+    }
+
+    #[tokio::test]
+    async fn the_api_waits_for_the_broker() {
+        let answer = page(&[], "/v1/topics").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("urn:lakebed:problem:unavailable"), "{answer}");
+        let answer = exchange(&[], b"PUT /v1/topics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: "), "{answer}");
+        assert!(answer.contains("urn:lakebed:problem:method-not-allowed"), "{answer}");
     }
 
     #[tokio::test]

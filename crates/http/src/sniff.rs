@@ -16,11 +16,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::log_limit::LogLimit;
+use crate::patience::Reprieve;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub connections: usize,
-    /// From the start of a connection to its first answer, which follows the whole request at once.
+    /// From the start of a connection to its first answer, or to a request whose handler takes more time ([`Reprieve`]).
     pub first: Duration,
     /// From one answer to the next.
     pub idle: Duration,
@@ -83,6 +84,7 @@ impl axum::serve::Listener for Sniffing {
             seen: Seen::Nothing,
             idle: self.limits.idle,
             deadline: Box::pin(sleep(self.limits.first)),
+            reprieve: Reprieve::default(),
             _place: place,
         };
         (sniffed, peer)
@@ -101,6 +103,8 @@ pub struct Sniffed {
     idle: Duration,
     /// Put off by what is sent, never by what is received: a request that comes byte by byte is no excuse.
     deadline: Pin<Box<Sleep>>,
+    /// What the requests under way may take beyond that.
+    reprieve: Reprieve,
     _place: OwnedSemaphorePermit,
 }
 
@@ -127,10 +131,17 @@ fn talk(first: u8) -> Talk {
 
 impl Sniffed {
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.deadline.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            match self.reprieve.until() {
+                Some(until) if until > Instant::now() => self.deadline.as_mut().reset(until),
+                _ => return Err(io::ErrorKind::TimedOut.into()),
+            }
         }
+        Ok(())
+    }
+
+    pub fn reprieve(&self) -> Reprieve {
+        self.reprieve.clone()
     }
 
     fn foreign(&self, talk: Talk) -> io::Error {

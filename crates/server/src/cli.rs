@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lakebed_http::Origin;
 use lakebed_store::url::StoreUrl;
 
 use crate::config::HostPort;
@@ -46,9 +47,13 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka_listen: Vec<HostPort>,
 
-    /// Listen for HTTP here: /healthz, /readyz, /metrics; repeatable [default: 127.0.0.1:8080 and [::1]:8080]
+    /// Listen for HTTP here: the API under /v1, /healthz, /readyz, /metrics; repeatable [default: 127.0.0.1:8080 and [::1]:8080]
     #[arg(long, value_name = "HOST:PORT")]
     pub http_listen: Vec<HostPort>,
+
+    /// Pages of this origin may use the HTTP API from a browser (CORS); repeatable [default: none]
+    #[arg(long, value_name = "ORIGIN")]
+    pub http_cors_origin: Vec<Origin>,
 
     /// The address that Kafka clients are told to use [default: the first Kafka listener; localhost for a wildcard or
     /// loopback one]

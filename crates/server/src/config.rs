@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use lakebed_http::Origin;
 use lakebed_store::url::StoreUrl;
 
 use crate::cli::{FlushProfile, Hedging, LogFormat, ServeArgs, StoreProfile};
@@ -25,6 +26,7 @@ pub struct Config {
     pub time_scale: NonZeroU32,
     pub kafka: Vec<Listen>,
     pub http: Vec<Listen>,
+    pub cors_origins: Vec<Origin>,
     pub advertise: Option<HostPort>,
     pub flush: FlushProfile,
     pub max_puts_per_second: Option<NonZeroU32>,
@@ -83,6 +85,7 @@ impl Config {
             time_scale: NonZeroU32::new(args.time_scale).unwrap_or(NonZeroU32::MIN),
             kafka: listeners(args.kafka_listen, KAFKA_PORT),
             http: listeners(args.http_listen, HTTP_PORT),
+            cors_origins: args.http_cors_origin,
             advertise: args.advertise,
             flush: args.flush,
             max_puts_per_second: args.flush_max_puts_per_second,

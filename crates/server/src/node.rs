@@ -47,6 +47,10 @@ impl Node for NodeView {
         page.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(page)
     }
 
+    fn broker(&self) -> Option<Broker> {
+        self.running.get().map(|r| r.broker.clone())
+    }
+
     fn about(&self) -> String {
         match self.running.get() {
             Some(Running { broker, .. }) => {

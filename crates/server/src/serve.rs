@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lakebed_broker::{Background, Broker, BrokerConfig, FlushProfile, Hedging};
+use lakebed_http::HttpConfig;
 use lakebed_kafka::{KafkaConfig, KafkaMetrics};
 use lakebed_manifest::{Cleaning, ManifestConfig};
 use lakebed_store::env::Env;
@@ -47,8 +48,8 @@ pub async fn serve(config: Config) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
     let mut servers = JoinSet::new();
     for bound in http {
-        let (view, stopping) = (Arc::new(view.clone()), stopping.clone());
-        servers.spawn(lakebed_http::serve(bound.listener, view, told.to_string(), stopped(stopping)));
+        let settings = HttpConfig { kafka_at: told.to_string(), cors_origins: config.cors_origins.clone() };
+        servers.spawn(lakebed_http::serve(bound.listener, Arc::new(view.clone()), settings, stopping.clone()));
         listening(Purpose::Http, bound.address);
     }
     let started = tokio::select! {
@@ -185,11 +186,6 @@ fn broken_server(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> 
         Ok(Err(e)) => anyhow::anyhow!("a listener broke ({e}); start the node again"),
         Err(e) => anyhow::anyhow!("a listener failed ({e}); please report this with the log"),
     }
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone: the process ends.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 fn first(bound: &[Bound]) -> Result<&HostPort> {
