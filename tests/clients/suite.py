@@ -12,6 +12,7 @@ from harness.suite import Suite, finish
 import confluent_cases
 import franz_cases
 import group_cases
+import http_cases
 import java_cases
 import kafka_python_cases
 import kafkajs_cases
@@ -21,6 +22,7 @@ CLIENTS = {
     "kcat": kcat_cases,
     "confluent": confluent_cases,
     "groups": group_cases,
+    "http": http_cases,
     "java": java_cases,
     "kafka-python": kafka_python_cases,
     "franz-go": franz_cases,

@@ -1,0 +1,464 @@
+"""The HTTP API: against Kafka clients in both directions, retries, streams, hostile input, and schemathesis against its description."""
+
+import base64
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import confluent_kafka
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from harness.node import Node
+from harness.suite import Suite
+from http_client import Tail, call, create, ok, raw, read_all, refused, request
+
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+DIFFICULT = [
+    (b"key", b"value", []),
+    (None, b"no key", [("a", b"1"), ("a", b"2"), ("b", b""), ("c", None)]),
+    (b"tombstone", None, []),
+    (b"", b"", []),
+    (bytes(range(256)), os.urandom(1000), [("bin", b"\x00\xff")]),
+    ("ключ".encode(), "naïve \"quoted\" \\ \n\t 漢字 🦀".encode(), [("имя", "значение".encode())]),
+]
+
+
+def b64(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def to_json(key, value, headers, **more):
+    """In base64, so that nothing is left to the encoding of text."""
+    record = {"headers": [{"name": n} if v is None else {"name": n, "value_base64": b64(v)} for n, v in headers], **more}
+    if key is not None:
+        record["key_base64"] = b64(key)
+    if value is not None:
+        record["value_base64"] = b64(value)
+    return record
+
+
+def of_field(record, name):
+    if f"{name}_base64" in record:
+        return base64.b64decode(record[f"{name}_base64"])
+    return None if record[name] is None else record[name].encode()
+
+
+def from_json(record):
+    headers = [(h["name"], of_field(h, "value")) for h in record["headers"]]
+    return of_field(record, "key"), of_field(record, "value"), headers
+
+
+def consume(node, topic, count, partitions=1):
+    """What librdkafka reads from the start: (partition, offset, key, value, headers)."""
+    consumer = Consumer({"bootstrap.servers": node.bootstrap, "group.id": "unused", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+    found, until = [], time.monotonic() + 30
+    while len(found) < count and time.monotonic() < until:
+        for m in consumer.consume(1000, 0.5):
+            assert m.error() is None, m.error()
+            found.append((m.partition(), m.offset(), m.key(), m.value(), m.headers() or []))
+    found += [(m.partition(), m.offset(), m.key(), m.value(), m.headers() or []) for m in consumer.consume(1, 0.5)]
+    consumer.close()
+    return found
+
+
+def same(found, expected):
+    assert found == expected, f"{len(found)} found, {len(expected)} expected; first difference " + repr(
+        next(((i, f, e) for i, (f, e) in enumerate(zip(found, expected)) if f != e), "in length"))[:400]
+
+
+def http_to_kafka(node, topic="http-to-kafka", expected=DIFFICULT):
+    create(node, topic)
+    stored = ok(node, "POST", f"/v1/topics/{topic}/records", {"records": [to_json(*r) for r in DIFFICULT]})
+    assert [r["offset"] for r in stored["records"]] == [str(i) for i in range(len(DIFFICULT))], stored
+    same([m[2:] for m in consume(node, topic, len(DIFFICULT))], expected)
+
+
+def kafka_to_http(node, codec):
+    topic = f"kafka-to-http-{codec}"
+    create(node, topic)
+    producer = Producer({"bootstrap.servers": node.bootstrap, "compression.type": codec, "linger.ms": 50})
+    for key, value, headers in DIFFICULT * 200:
+        producer.produce(topic, key=key, value=value, headers=headers)
+    assert producer.flush(30) == 0
+    for encoding in ("auto", "base64"):
+        found = read_all(node, topic, encoding=encoding, max_records=357)
+        same([from_json(r) for r in found], DIFFICULT * 200)
+        same([r["offset"] for r in found], [str(i) for i in range(len(found))])
+    return f"{len(DIFFICULT) * 200} records"
+
+
+def raw_body(node):
+    topic = "http-raw"
+    create(node, topic, 3)
+    path = f"/v1/topics/{topic}/records?key=k&partition=2&timestamp=1700000000000"
+    ok(node, "POST", path, b"\x00raw\xff", kind="application/octet-stream", headers={"Lakebed-Header": "a=1=2"})
+    [record] = read_all(node, topic)
+    assert from_json(record) == (b"k", b"\x00raw\xff", [("a", b"1=2")]), record
+    assert (record["partition"], record["timestamp"]) == (2, "1700000000000"), record
+
+
+def partitioner(node, wrong=False):
+    keys = [os.urandom(random.randint(1, 40)) for _ in range(1000)]
+    create(node, f"murmur-http-{wrong}", 7)
+    create(node, f"murmur-kafka-{wrong}", 7)
+    records = [to_json(k, b"x", []) for k in keys]
+    ok(node, "POST", f"/v1/topics/murmur-http-{wrong}/records", {"records": records})
+    scheme = "consistent" if wrong else "murmur2"
+    producer = Producer({"bootstrap.servers": node.bootstrap, "partitioner": scheme})
+    for key in keys:
+        producer.produce(f"murmur-kafka-{wrong}", key=key, value=b"x")
+    assert producer.flush(30) == 0
+    placed = [{m[2]: m[0] for m in consume(node, f"murmur-{side}-{wrong}", 1000, 7)} for side in ("http", "kafka")]
+    differ = sum(placed[0][key] != placed[1][key] for key in keys)
+    assert not differ, f"{differ} of 1000 keys are in other partitions"
+
+
+def lines(count, pad=""):
+    return "".join(json.dumps({"key": str(i), "value": f"{i}{pad}", "partition": i % 3}) + "\n" for i in range(count))
+
+
+def cut_answer(node, key="cut-1"):
+    """The client hangs up before the answer, and sends the same again: at once, then over the NDJSON form."""
+    topic = f"cut-{key}"
+    create(node, topic, 3)
+    header = {"idempotency_key": key} if key else {}
+    bodies = [
+        (json.dumps({"records": [{"value": str(i)} for i in range(100)]}).encode(), "application/json", 100),
+        (lines(20_000).encode(), "application/x-ndjson", 20_000),
+    ]
+    expected = 0
+    for body, kind, count in bodies:
+        if key:
+            header = {"idempotency_key": f"{key}-{kind}"}
+        for _ in range(3):
+            stream = raw(node, request("POST", f"/v1/topics/{topic}/records", body, content_type=kind, **header))
+            time.sleep(random.uniform(0, 0.1))
+            stream.close()
+        sent = {"Idempotency-Key": header["idempotency_key"]} if key else {}
+        path = f"/v1/topics/{topic}/records"
+        first = ok(node, "POST", path, body, kind=kind, headers=sent)
+        assert first["stored"] == count, first["stored"]
+        if key:
+            assert ok(node, "POST", path, body, kind=kind, headers=sent) == first, "the answer changes"
+        expected += count
+    found = len(read_all(node, topic, max_records=10_000, max_bytes=8 << 20))
+    assert found == expected, f"{found} records are stored, {expected} were sent"
+
+
+def another_request(node):
+    create(node, "key-reused")
+    path, key = "/v1/topics/key-reused/records", {"Idempotency-Key": "same"}
+    ok(node, "POST", path, {"records": [{"value": "a"}]}, headers=key)
+    for other in ([{"value": "b"}], [{"value": "a"}, {"value": "b"}], [{"value": "a", "key": "k"}]):
+        refused(node, "POST", path, {"records": other}, 422, "idempotency-key-reused", headers=key)
+    assert len(read_all(node, "key-reused")) == 1
+
+
+def survives(_, with_key=True):
+    """kill -9 between two sends, and another node on the same store."""
+    with tempfile.TemporaryDirectory(prefix="lakebed-http-") as folder:
+        store, body = f"file://{folder}/data", {"records": [{"value": str(i), "partition": i % 4} for i in range(400)]}
+        key = {"Idempotency-Key": "survives"} if with_key else {}
+        path = "/v1/topics/t/records"
+        with Node(store) as first, Node(store) as second:
+            create(first, "t", 4)
+            stored = ok(first, "POST", path, body, headers=key)
+            answers = [ok(second, "POST", path, body, headers=key)]
+            first.kill()
+            first.start()
+            answers.append(ok(first, "POST", path, body, headers=key))
+            found = len(read_all(second, "t"))
+            assert found == 400, f"{found} records are stored, 400 were sent"
+            assert answers == [stored] * 2, "the answers differ"
+
+
+def tail_resumes(node, skip=False):
+    topic, count = f"tail-{skip}", 3000
+    create(node, topic, 4)
+    ok(node, "POST", f"/v1/topics/{topic}/records", {"records": [{"value": "before", "partition": 1}]})
+    sent = [f"{i}" for i in range(count)]
+
+    def produce():
+        for start in range(0, count, 50):
+            some = [{"value": v, "partition": int(v) % 4} for v in sent[start:start + 50]]
+            ok(node, "POST", f"/v1/topics/{topic}/records", {"records": some})
+
+    found, last, resumed, worker = [], None, 0, threading.Thread(target=produce)
+    while len(found) < count:
+        tail = Tail(node, f"/v1/topics/{topic}/tail", last)
+        left = random.randint(1, 700)
+        for name, at, record in tail.events():
+            if name == "start":
+                last = last or at
+                if not worker.ident:
+                    worker.start()
+            if name != "message":
+                continue
+            found.append(record["value"])
+            last = at
+            left -= 1
+            if left == 0 or len(found) >= count:
+                break
+        tail.close()
+        resumed += 1
+        if skip and resumed == 1:
+            partition, offset = last.split(",")[0].split(":")
+            last = ",".join([f"{partition}:{int(offset) + 1}"] + last.split(",")[1:])
+            count -= 1
+    worker.join()
+    for p in range(4):
+        same([v for v in found if int(v) % 4 == p], [v for v in sent if int(v) % 4 == p])
+    return f"{resumed} connections"
+
+
+def tail_beats(node):
+    create(node, "tail-quiet")
+    tail = Tail(node, "/v1/topics/tail-quiet/tail", timeout=20)
+    events = tail.events()
+    assert next(events)[0] == "start"
+    started = time.monotonic()
+    assert next(events)[0] == "comment" and 5 < time.monotonic() - started < 18
+    ok(node, "DELETE", "/v1/topics/tail-quiet")
+    name, _, data = next(e for e in events if e[0] != "comment")
+    assert name == "problem" and data["type"].endswith("unknown-topic"), data
+    tail.close()
+
+
+def long_poll(node):
+    create(node, "poll", 2)
+    path = "/v1/topics/poll/records"
+    assert ok(node, "GET", f"{path}?wait=200")["records"] == []
+    timer = threading.Timer(1, lambda: ok(node, "POST", path, {"records": [{"value": "x", "partition": 1}]}))
+    timer.start()
+    started = time.monotonic()
+    page = ok(node, "GET", f"{path}?from=latest&wait=30000")
+    took = time.monotonic() - started
+    assert [r["value"] for r in page["records"]] == ["x"] and page["next"] == "0:0,1:1" and 0.9 < took < 6, (took, page)
+    return f"{took:.2f} s"
+
+
+def starts(node):
+    create(node, "starts")
+    path = "/v1/topics/starts/records"
+    for n, time_ms in enumerate((1000, 2000, 3000)):
+        ok(node, "POST", path, {"records": [{"value": str(n), "timestamp": time_ms}, {"value": f"{n}b", "timestamp": str(time_ms)}]})
+
+    def values(start):
+        return [r["value"] for r in ok(node, "GET", f"{path}?from={start}")["records"]]
+    assert values("earliest")[0] == "0" and values("latest") == [] and values("4") == ["2", "2b"] == values("0:4")
+    assert values("time:1500") == ["1", "1b", "2", "2b"] and values("time:9999") == [] and values("6") == []
+    gone = refused(node, "GET", f"{path}?from=7", status=416, problem="offset-out-of-range")
+    assert (gone["log_start_offset"], gone["high_watermark"], gone["offset"]) == ("0", "6", "7"), gone
+    refused(node, "GET", f"{path}?partition=1", status=404, problem="unknown-partition")
+    assert len(ok(node, "GET", f"{path}?max_records=3")["records"]) == 3
+
+
+def many_lines(node):
+    create(node, "many-lines", 3)
+    body, before = lines(100_000, " " + "x" * 100).encode(), node.metric("process_resident_memory_bytes")
+    started = time.monotonic()
+    stored = ok(node, "POST", "/v1/topics/many-lines/records", body, kind="application/x-ndjson")
+    took = time.monotonic() - started
+    assert stored["stored"] == 100_000 and sum(p["records"] for p in stored["partitions"]) == 100_000, stored
+    found = consume(node, "many-lines", 100_000, 3)
+    for p in range(3):
+        same([int(m[2]) for m in found if m[0] == p], list(range(p, 100_000, 3)))
+    grown = (node.metric("process_resident_memory_bytes") - before) / 1e6
+    return f"{100_000 / took:.0f} records/s, resident memory +{grown:.0f} MB"
+
+
+def bad_line(node):
+    create(node, "bad-line")
+    body = lines(3000).replace('"partition": 1', '"partition": 0').replace('"partition": 2', '"partition": 0').splitlines()
+    body[2500] = '{"value": 7}'
+    said = refused(node, "POST", "/v1/topics/bad-line/records", "\n".join(body), 400, kind="application/x-ndjson")
+    assert (said["line"], said["stored"]) == (2501, 2500), said
+    assert len(read_all(node, "bad-line", max_records=10_000)) == 2500
+
+
+def hostile(node):
+    create(node, "hostile")
+    path = "/v1/topics/hostile/records"
+    refused(node, "POST", path, b" " * (17 << 20), 413, "too-large")
+    refused(node, "POST", path, b"[" * 1_000_000, 400)
+    refused(node, "POST", path, b'{"records":[{"headers":' + b"[" * 100_000, 400)
+    refused(node, "POST", path, b'{"records":[{"value":"\xff\xfe"}]}', 400)
+    refused(node, "POST", path, b'{"records":[{"value":"\\ud800"}]}', 400)
+    refused(node, "POST", path, b'{"records":[' + b"{}," * 20_000 + b"{}]}", 400)
+    refused(node, "POST", path, b'{"records":[{"headers":[' + b'{"name":""},' * 1001 + b'{"name":""}]}]}', 400)
+    refused(node, "POST", path, {"records": [{"value": "x" * (2 << 20)}]}, 413, "too-large")
+    refused(node, "POST", path, {"records": [{"value": "a"}, {"timestamp": 9 * 10**18}]}, 422, "invalid-value")
+    refused(node, "POST", path, {"records": [{"value": "a"}, {"partition": 5}]}, 404, "unknown-partition")
+    refused(node, "POST", path, "a=b", 415, "unsupported-media-type", kind="application/x-www-form-urlencoded")
+    refused(node, "POST", path, "x" * (17 << 20), 413, "too-large", kind="application/x-ndjson")
+    refused(node, "POST", path, {"records": [{}]}, 400, headers={"Idempotency-Key": "x" * 256})
+    refused(node, "GET", f"{path}?unknown=1", status=400)
+    refused(node, "GET", "/v1/topics/a%2Fb", status=400)
+    refused(node, "GET", "/v1/topics/%ff", status=400)
+    refused(node, "GET", "/v1/nothing", status=404, problem="not-found")
+    refused(node, "GET", "/v1/topics/unknown/records", status=404, problem="unknown-topic")
+    status, headers, _ = call(node, "PUT", path)
+    assert status == 405 and set(headers["allow"].split(",")) == {"GET", "HEAD", "POST"}, headers
+    assert read_all(node, "hostile") == [], "none of it is stored"
+    for sent in (b"POST " + path.encode(), b"\x16\x03\x01\x00", b"\0\0\0\x10"):
+        stream = raw(node, sent)
+        assert stream.recv(100) == b"", "half a request is not answered"
+        stream.close()
+
+
+def slow(node):
+    """A body that comes byte by byte has a minute."""
+    stream = raw(node, b"POST /v1/topics/hostile/records HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n")
+    started, answer = time.monotonic(), b""
+    stream.settimeout(1)
+    while time.monotonic() - started < 80 and not answer:
+        try:
+            stream.sendall(b" ")
+            answer = stream.recv(4096)
+        except TimeoutError:
+            pass
+    took = time.monotonic() - started
+    assert answer.startswith(b"HTTP/1.1 408") and 55 < took < 70, (took, answer)
+
+
+def groups(node):
+    create(node, "http-groups", 2)
+    ok(node, "POST", "/v1/topics/http-groups/records", {"records": [{"partition": i % 2, "value": str(i)} for i in range(10)]})
+    settings = {"bootstrap.servers": node.bootstrap, "group.id": "http group/1", "auto.offset.reset": "earliest"}
+    consumer = Consumer({**settings, "enable.auto.commit": False, "client.id": "reader"})
+    consumer.subscribe(["http-groups"])
+    found, until = [], time.monotonic() + 30
+    while len(found) < 10 and time.monotonic() < until:
+        found += [m for m in consumer.consume(100, 0.5) if not m.error()]
+    consumer.commit(offsets=[TopicPartition("http-groups", 0, 3)], asynchronous=False)
+    path = "/v1/groups/http%20group%2F1"
+    assert any(g["group"] == "http group/1" and g["state"] == "Stable" for g in ok(node, "GET", "/v1/groups")["groups"])
+    group = ok(node, "GET", path)
+    [member] = group["members"]
+    assert (group["state"], member["client_id"], member["assignment"]) == ("Stable", "reader", {"http-groups": [0, 1]}), group
+    [offset] = ok(node, "GET", f"{path}/offsets")["offsets"]
+    assert (offset["partition"], offset["offset"], offset["high_watermark"], offset["lag"]) == (0, "3", "5", "2"), offset
+    reset = {"offsets": [{"topic": "http-groups", "to": "latest"}, {"topic": "http-groups", "partition": 1, "to": "1"}]}
+    refused(node, "PATCH", f"{path}/offsets", reset, 409, "group-in-use")
+    refused(node, "DELETE", path, status=409, problem="group-in-use")
+    consumer.close()
+    offsets = ok(node, "PATCH", f"{path}/offsets", reset)["offsets"]
+    assert [(o["offset"], o["lag"]) for o in offsets] == [("5", "0"), ("1", "4")], offsets
+    beyond = {"offsets": [{"topic": "http-groups", "partition": 1, "to": "6"}]}
+    refused(node, "PATCH", f"{path}/offsets", beyond, 416, "offset-out-of-range")
+    again = Consumer(settings)
+    again.subscribe(["http-groups"])
+    found, until = [], time.monotonic() + 20
+    while len(found) < 4 and time.monotonic() < until:
+        found += [m for m in again.consume(100, 0.5) if not m.error()]
+    again.close()
+    same([m.value() for m in found], [b"3", b"5", b"7", b"9"])
+    ok(node, "DELETE", path)
+    refused(node, "GET", path, status=404, problem="unknown-group")
+
+
+def topics(node):
+    create(node, "http-topic", 2, **{"max.message.bytes": "5000"})
+    refused(node, "POST", "/v1/topics", {"name": "http-topic"}, 409, "topic-exists")
+    refused(node, "POST", "/v1/topics", {"name": "x", "configs": {"cleanup.policy": "compact"}}, 422, "invalid-value")
+    change = {"partitions": 5, "configs": {"max.message.bytes": None, "retention.ms": "1000"}}
+    for query, expected in (("?validate_only=true", 2), ("", 5)):
+        ok(node, "PATCH", f"/v1/topics/http-topic{query}", change)
+        described = ok(node, "GET", "/v1/topics/http-topic")
+        assert len(described["partitions"]) == expected, described
+    assert described["configs"] == {"retention.ms": "1000"}, described
+    refused(node, "PATCH", "/v1/topics/http-topic", {"partitions": 4}, 422)
+    names, after = [], ""
+    while after is not None:
+        page = ok(node, "GET", f"/v1/topics?limit=3&after={after}")
+        names += [t["name"] for t in page["topics"]]
+        after = page["next"]
+    assert names == sorted(set(names)) and "http-topic" in names, names
+    ok(node, "DELETE", "/v1/topics/http-topic")
+    refused(node, "GET", "/v1/topics/http-topic", status=404, problem="unknown-topic")
+
+
+def origins(node):
+    evil, friend = {"Origin": "http://evil.example"}, {"Origin": "http://localhost:5173"}
+    body = {"name": "by-a-page"}
+    refused(node, "POST", "/v1/topics", body, 403, "forbidden-origin", headers=evil)
+    with tempfile.TemporaryDirectory(prefix="lakebed-http-") as folder:
+        with Node(f"file://{folder}/data", args=["--http-cors-origin", friend["Origin"]]) as own:
+            refused(own, "POST", "/v1/topics", body, 403, headers=evil)
+            assert "access-control-allow-origin" not in call(own, "GET", "/v1/topics", headers=evil)[1]
+            ask = {**friend, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}
+            status, headers, _ = call(own, "OPTIONS", "/v1/topics", headers=ask)
+            assert status == 200 and headers["access-control-allow-origin"] == friend["Origin"], headers
+            assert "idempotency-key" in headers["access-control-allow-headers"], headers
+            status, headers, _ = call(own, "POST", "/v1/topics", body, headers=friend)
+            assert status == 201 and headers["access-control-allow-origin"] == friend["Origin"], headers
+
+
+def schemathesis(node, document=None, config="schemathesis.toml"):
+    here = pathlib.Path(__file__).resolve().parent
+    program = pathlib.Path(sys.executable).parent / "schemathesis"
+    at = document or f"http://127.0.0.1:{node.http_port}/openapi.json"
+    done = subprocess.run(
+        [program, "--config-file", here / config, "run", at, "--url", f"http://127.0.0.1:{node.http_port}"],
+        capture_output=True, text=True, timeout=900, cwd=tempfile.gettempdir())
+    print(done.stdout[-1500:] if done.returncode == 0 else done.stdout[-12000:], done.stderr[-2000:])
+    assert done.returncode == 0, "schemathesis found the description untrue"
+
+
+def schemathesis_known(node):
+    """With a topic of all kinds of records and a group with offsets."""
+    create(node, "known", 3)
+    for p in range(3):
+        ok(node, "POST", "/v1/topics/known/records", {"records": [to_json(*r, partition=p) for r in DIFFICULT]})
+    ok(node, "PATCH", "/v1/groups/known/offsets", {"offsets": [{"topic": "known", "to": "2"}]})
+    schemathesis(node, config="schemathesis_known.toml")
+
+
+def untrue(node):
+    """The description, but for what it says of one answer."""
+    document = ok(node, "GET", "/openapi.json")
+    document["components"]["schemas"]["TopicList"]["properties"]["topics"] = {"type": "string"}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(document, file)
+        file.flush()
+        schemathesis(node, file.name)
+
+
+def run(node):
+    suite = Suite("http", f"(confluent-kafka {confluent_kafka.__version__})")
+    suite.case("HTTP to Kafka: bytes, nulls, headers", http_to_kafka, node)
+    altered = DIFFICULT[:-1] + [(b"key", b"altered", [])]
+    suite.bites("HTTP to Kafka with one record altered", http_to_kafka, node, "http-bites", altered)
+    for codec in CODECS:
+        suite.case(f"Kafka to HTTP, {codec}", kafka_to_http, node, codec)
+    suite.case("one record as it is", raw_body, node)
+    suite.case("partitioner: murmur2 of 1,000 keys", partitioner, node)
+    suite.bites("partitioner: another one", partitioner, node, True)
+    suite.case("answers cut off, sent again with a key", cut_answer, node)
+    suite.bites("answers cut off, sent again without", cut_answer, node, "")
+    suite.case("a key with another request", another_request, node)
+    suite.case("sent again to another node and after kill -9", survives, node)
+    suite.bites("sent again without a key", survives, node, False)
+    suite.case("tail resumes: nothing lost, nothing twice", tail_resumes, node)
+    suite.bites("tail with an id one too far", tail_resumes, node, True)
+    suite.case("tail: heartbeats, and why it ends", tail_beats, node)
+    suite.case("long poll wakes", long_poll, node)
+    suite.case("from offsets and times, out of range", starts, node)
+    suite.case("NDJSON of 100,000 lines", many_lines, node)
+    suite.case("NDJSON with a bad line", bad_line, node)
+    suite.case("hostile requests", hostile, node)
+    suite.case("a slow body is ended", slow, node)
+    suite.case("topics", topics, node)
+    suite.case("groups: members, lag, reset, delete", groups, node)
+    suite.case("origins", origins, node)
+    suite.case("schemathesis", schemathesis, node)
+    suite.case("schemathesis, with a topic and a group that are there", schemathesis_known, node)
+    suite.bites("schemathesis with an untrue description", untrue, node)
+    return suite.close()
