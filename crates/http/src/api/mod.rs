@@ -13,7 +13,7 @@ mod topics;
 
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderValue, Method};
 use axum::middleware::{Next, from_fn_with_state};
@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 
 use crate::Node;
 use crate::body::take;
+use crate::patience::{Patience, Peer};
 use crate::problem::{Kind, Problem, ProblemBody};
 
 /// One part in so many of what requests may take, answers may; half of it what they are decompressed from.
@@ -107,7 +108,7 @@ pub(crate) fn router(front: Front) -> Router {
         .route("/openapi.json", get(async move || Json(api)))
         // Before the layers, which have to see what a browser asks in advance.
         .method_not_allowed_fallback(Problem::method)
-        .layer(from_fn_with_state(front.clone(), check_origin))
+        .layer(from_fn_with_state(front.clone(), admit))
         .with_state(front.clone());
     if front.origins.is_empty() { router } else { router.layer(cors) }
 }
@@ -136,9 +137,12 @@ fn info() -> OpenApi {
     OpenApiBuilder::new().info(info.build()).components(Some(problem.build())).build()
 }
 
-/// A page that some browser shows must not write into a broker that its user can reach: browsers send simple requests without asking
-/// first.
-async fn check_origin(State(front): State<Front>, request: Request, next: Next) -> Response {
+/// Every request has its time from here on, also where the log answers slowly. And a page that some browser shows must not write into a
+/// broker that its user can reach: browsers send simple requests without asking first.
+async fn admit(State(front): State<Front>, request: Request, next: Next) -> Response {
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<Peer>>() {
+        Patience::new(peer.reprieve.clone());
+    }
     match request.headers().get(ORIGIN) {
         Some(origin) if !extract::is_safe(request.method()) && !front.origins.contains(origin) => {
             let shown = String::from_utf8_lossy(origin.as_bytes()).into_owned();

@@ -96,10 +96,13 @@ fn headers<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hea
 pub struct NewRecord<'a> {
     pub key: Option<Cow<'a, [u8]>>,
     pub value: Option<Cow<'a, [u8]>>,
-    pub headers: Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>,
+    pub headers: Vec<NewHeader<'a>>,
     pub partition: Option<i32>,
     pub timestamp: Option<i64>,
 }
+
+/// Name and value of a header.
+pub type NewHeader<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
 
 /// Why a record cannot be taken, in a sentence.
 #[derive(Debug, PartialEq, Eq)]

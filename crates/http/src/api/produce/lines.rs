@@ -8,7 +8,7 @@ use super::{Call, MOST_BYTES, Stored};
 use crate::api::Stopping;
 use crate::api::object::Object;
 use crate::api::record::RecordIn;
-use crate::body::Arriving;
+use crate::body::{Arriving, take};
 use crate::problem::{Kind, Problem};
 
 /// Records are handed on when they are so many bytes. By what they are alone, not by when they come: a request that is sent again with its key has
@@ -118,8 +118,9 @@ impl Reading<'_> {
     }
 
     async fn send(&mut self) -> Result<(), Problem> {
-        let bytes = self.gathering.bytes();
+        let memory = take(self.call.broker.memory(), self.gathering.bytes()).await?;
         let batches = self.gathering.take(random(&self.call.broker));
-        self.writer.send(batches, bytes).await
+        self.writer.send(batches, memory).await;
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ use super::decimal::{AnyDecimal, Decimal};
 use super::extract::{Came, Params, TopicPath, Up, media_type};
 use super::record::{NewRecord, RecordIn};
 use super::{Front, TopicParam};
-use crate::body::Arriving;
+use crate::body::{Arriving, take};
 use crate::problem::{Kind, Problem, ProduceProblems};
 
 /// Largest body but NDJSON, and longest line of that, in bytes.
@@ -230,7 +230,7 @@ impl Call {
     }
 
     async fn at_once(self, form: Form, arriving: Arriving<'_>) -> Result<Stored, Problem> {
-        let (body, patience, _permit) = arriving.whole(MOST_BYTES).await?;
+        let (body, patience, memory) = arriving.whole(MOST_BYTES).await?;
         patience.work(store::LONGEST);
         let mut gathering = self.gathering();
         let placed = match form {
@@ -240,10 +240,16 @@ impl Call {
             }
             _ => self.gather_json(&body, &mut gathering)?,
         };
-        let (mut writer, bytes) = (self.writer(), gathering.bytes());
+        let mut writer = self.writer();
+        // What the body had is for the batches now, which are about as large.
+        let memory = match memory {
+            Some(memory) => memory,
+            None => take(self.broker.memory(), gathering.bytes()).await?,
+        };
+        drop(body);
         let batches = gathering.take(0);
         let partitions: Vec<i32> = batches.iter().map(|b| b.append.partition.0).collect();
-        writer.send(batches, bytes).await?;
+        writer.send(batches, memory).await;
         writer.wait_for_all().await;
         let (summary, outcomes) = (writer.summary(), writer.outcomes);
         if let Some(problem) = writer.problem {

@@ -6,13 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lakebed_broker::api::{Append, AppendError, Appended};
-use lakebed_broker::{Broker, Frame, Producer};
+use lakebed_broker::{Broker, Frame, MemoryPermit, Producer};
 use serde_json::json;
 
 use super::gather::Batch;
 use super::{Stored, StoredPartition};
 use crate::api::decimal::Decimal;
-use crate::body::take;
 use crate::problem::Problem;
 
 /// So long the log has to take records; past it nothing is known of those that were under way.
@@ -28,12 +27,17 @@ pub fn random(broker: &Broker) -> u64 {
     broker.groups().entropy() as u64
 }
 
+struct UnderWay {
+    /// Partition and number of records of each batch.
+    batches: Vec<(i32, u32)>,
+    results: BoxFuture<'static, Results>,
+}
+
 /// Batches of one request on their way, in their order.
 pub struct Writer {
     broker: Broker,
     producer: Producer,
-    /// Partition and number of records of each batch, and their results.
-    under_way: VecDeque<(Vec<(i32, u32)>, BoxFuture<'static, Results>)>,
+    under_way: VecDeque<UnderWay>,
     stored: BTreeMap<i32, StoredPartition>,
     /// Of each batch so far: its base offset, or why there is none.
     pub outcomes: Vec<Result<i64, AppendError>>,
@@ -47,16 +51,16 @@ impl Writer {
         Writer { broker, producer, under_way, stored, outcomes: Vec::new(), problem: None }
     }
 
-    /// Queues batches of so many bytes, once there is memory for them and not too many are under way.
-    pub async fn send(&mut self, batches: Vec<Batch>, bytes: usize) -> Result<(), Problem> {
+    /// Queues batches once not too many are under way. `memory`: what was taken for them.
+    pub async fn send(&mut self, batches: Vec<Batch>, memory: MemoryPermit) {
         if batches.is_empty() {
-            return Ok(());
+            return;
         }
         while self.under_way.len() >= UNDER_WAY {
             self.wait_for_one().await;
         }
-        let frame = Frame { len: 0, memory: Some(take(self.broker.memory(), bytes).await?) };
-        let told = batches.iter().map(|b| (b.append.partition.0, b.records)).collect();
+        let frame = Frame { len: 0, memory: Some(memory) };
+        let told: Vec<_> = batches.iter().map(|b| (b.append.partition.0, b.records)).collect();
         let appends: Vec<Append> = batches.into_iter().map(|b| b.append).collect();
         let mut turn = None;
         let checked = loop {
@@ -66,13 +70,12 @@ impl Writer {
             }
         };
         let results = self.producer.append_checked(frame, checked, TIMEOUT);
-        self.under_way.push_back((told, results.boxed()));
-        Ok(())
+        self.under_way.push_back(UnderWay { batches: told, results: results.boxed() });
     }
 
     async fn wait_for_one(&mut self) {
-        let Some((told, results)) = self.under_way.pop_front() else { return };
-        for ((partition, records), result) in told.into_iter().zip(results.await) {
+        let Some(UnderWay { batches, results }) = self.under_way.pop_front() else { return };
+        for ((partition, records), result) in batches.into_iter().zip(results.await) {
             match &result {
                 Ok(appended) => self.count(partition, u64::from(records), appended.base_offset),
                 Err(error) if self.problem.is_none() => {
