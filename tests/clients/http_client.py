@@ -1,9 +1,20 @@
-"""A small HTTP client that can cut connections, and a reader of server-sent events."""
+"""A small HTTP client that can cut connections, a reader of server-sent events, and records in JSON."""
 
+import base64
 import http.client
 import json
+import os
 import socket
 import urllib.parse
+
+DIFFICULT = [
+    (b"key", b"value", []),
+    (None, b"no key", [("a", b"1"), ("a", b"2"), ("b", b""), ("c", None)]),
+    (b"tombstone", None, []),
+    (b"", b"", []),
+    (bytes(range(256)), os.urandom(1000), [("bin", b"\x00\xff")]),
+    ("ключ".encode(), "naïve \"quoted\" \\ \n\t 漢字 🦀".encode(), [("имя", "значение".encode())]),
+]
 
 
 def call(node, method, path, body=None, headers=None, kind="application/json", timeout=70):
@@ -96,3 +107,33 @@ class Tail:
     def close(self):
         self.connection.close()
         self.answer.close()
+
+
+def b64(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def to_json(key, value, headers, **more):
+    """In base64, so that nothing is left to the encoding of text."""
+    record = {"headers": [{"name": n} if v is None else {"name": n, "value_base64": b64(v)} for n, v in headers], **more}
+    if key is not None:
+        record["key_base64"] = b64(key)
+    if value is not None:
+        record["value_base64"] = b64(value)
+    return record
+
+
+def of_field(record, name):
+    if f"{name}_base64" in record:
+        return base64.b64decode(record[f"{name}_base64"])
+    return None if record[name] is None else record[name].encode()
+
+
+def from_json(record):
+    headers = [(h["name"], of_field(h, "value")) for h in record["headers"]]
+    return of_field(record, "key"), of_field(record, "value"), headers
+
+
+def same(found, expected):
+    assert found == expected, f"{len(found)} found, {len(expected)} expected; first difference " + repr(
+        next(((i, f, e) for i, (f, e) in enumerate(zip(found, expected)) if f != e), "in length"))[:400]
