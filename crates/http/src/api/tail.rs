@@ -188,7 +188,7 @@ impl Tail {
             start = end;
         }
         // What is small goes without: there are only so many tails.
-        self.lot._permit = Some(shown.permit).filter(|_| shown.json.len() > LOT);
+        self.lot._permit = Some(shown.permit).filter(|_| shown.json.len() > 2 * LOT);
         Ok(())
     }
 
