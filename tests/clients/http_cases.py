@@ -213,6 +213,25 @@ def tail_beats(node):
     tail.close()
 
 
+def slow_tails(_):
+    """100 clients follow a topic and take nothing of 40 MB: they cost little, and others are served."""
+    with tempfile.TemporaryDirectory(prefix="lakebed-http-") as folder:
+        with Node(f"file://{folder}/data", args=["--memory-budget", "64MiB"]) as own:
+            create(own, "t")
+            path = "/v1/topics/t/records"
+            followers = [raw(own, b"GET /v1/topics/t/tail HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(100)]
+            for _ in range(40):
+                ok(own, "POST", path, {"records": [{"value": "x" * 1000}] * 1000})
+            started = time.monotonic()
+            assert len(ok(own, "GET", f"{path}?max_bytes=8388608&max_records=10000")["records"]) > 7000
+            took, resident = time.monotonic() - started, own.metric("process_resident_memory_bytes") / 1e6
+            assert took < 5 and resident < 200, (took, resident)
+            own.stop()
+            for follower in followers:
+                follower.close()
+            return f"{resident:.0f} MB resident"
+
+
 def long_poll(node):
     create(node, "poll", 2)
     path = "/v1/topics/poll/records"
@@ -284,6 +303,7 @@ def run(node):
     suite.case("tail resumes: nothing lost, nothing twice", tail_resumes, node)
     suite.bites("tail with an id one too far", tail_resumes, node, True)
     suite.case("tail: heartbeats, and why it ends", tail_beats, node)
+    suite.case("tails that nobody reads", slow_tails, node)
     suite.case("long poll wakes", long_poll, node)
     suite.case("from offsets and times, out of range", starts, node)
     suite.case("NDJSON of 100,000 lines", many_lines, node)
