@@ -1,14 +1,14 @@
 //! Reads record batches and shows their records in JSON, within memory that was taken before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use lakebed_broker::api::{FetchPartition, FetchRequest, Fetched, TopicInfo};
 use lakebed_broker::{Broker, MemoryPermit};
 use lakebed_record::Partition;
-use lakebed_record::batch::{self, BatchError, BatchHeader, Codec, Limits};
+use lakebed_record::batch::{self, BATCH_OVERHEAD, BatchError, BatchHeader, Codec, Limits};
 
 use super::position::Positions;
 use crate::api::Replies;
@@ -109,6 +109,46 @@ fn request(topic: &TopicInfo, order: &[(i32, i64)], max_bytes: usize, max_wait: 
     FetchRequest { partitions: partitions.collect(), min_bytes: 1, max_bytes, max_wait }
 }
 
+/// Whole batches that lie in pieces, which recent records share with others: put together one at a time.
+struct Pieces(VecDeque<Bytes>);
+
+impl Pieces {
+    fn next_batch(&mut self) -> Result<Option<(BatchHeader, Bytes)>, BatchError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let header = BatchHeader::parse(&self.take(BATCH_OVERHEAD, Peek::Only))?;
+        let mut batch = self.take(header.total_len(), Peek::Away);
+        Ok(batch::split_first(&mut batch)?)
+    }
+
+    /// So many bytes, or what there is.
+    fn take(&mut self, len: usize, peek: Peek) -> Bytes {
+        let there = self.0.iter().map(Bytes::len).sum::<usize>();
+        let mut taken = Vec::with_capacity(len.min(there));
+        for piece in &mut self.0 {
+            let part = piece.len().min(len - taken.len());
+            taken.extend_from_slice(&piece[..part]);
+            if peek == Peek::Away {
+                piece.advance(part);
+            }
+            if taken.len() == len {
+                break;
+            }
+        }
+        while self.0.front().is_some_and(Bytes::is_empty) {
+            self.0.pop_front();
+        }
+        taken.into()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peek {
+    Only,
+    Away,
+}
+
 struct Page {
     bounds: Bounds,
     json: Vec<u8>,
@@ -129,10 +169,9 @@ impl Page {
         mut offset: i64,
         fetched: Fetched,
     ) -> Result<i64, Problem> {
-        let mut bytes = Bytes::from(fetched.records.concat());
-        drop(fetched);
+        let mut pieces = Pieces(fetched.records.into());
         while !self.is_full()
-            && let Some((header, batch)) = batch::split_first(&mut bytes).map_err(damaged)?
+            && let Some((header, batch)) = pieces.next_batch().map_err(damaged)?
         {
             offset = match header.codec().map_err(damaged)? {
                 Codec::None => self.batch(partition, offset, &header, &batch, u64::MAX).map_err(damaged)?,
@@ -193,4 +232,29 @@ impl Page {
 
 fn damaged(error: BatchError) -> Problem {
     Problem::new(Kind::INTERNAL, format!("a stored record batch cannot be shown: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lakebed_record::batch::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn batches_are_put_together_from_any_pieces() {
+        let batch = |value: &[u8]| {
+            let mut builder = BatchBuilder::new();
+            builder.push(1, None, Some(value), []);
+            builder.build()
+        };
+        let (first, second) = (batch(b"first"), batch(&[7; 100]));
+        let whole = [&first[..], &second[..]].concat();
+        for size in [1, 16, 61, 70, 1000] {
+            let mut pieces = Pieces(whole.chunks(size).map(Bytes::copy_from_slice).collect());
+            let mut next = || pieces.next_batch().expect("a batch").map(|(_, batch)| batch);
+            assert_eq!((next(), next(), next()), (Some(first.clone()), Some(second.clone()), None), "{size}");
+        }
+        let mut cut = Pieces([Bytes::copy_from_slice(&whole[..whole.len() - 1])].into());
+        assert!(cut.next_batch().is_ok() && cut.next_batch().is_err());
+    }
 }
