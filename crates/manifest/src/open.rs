@@ -27,6 +27,8 @@ use crate::waits::Waits;
 /// First bytes of a slot that replay reads: header and ops of nearly all commits.
 const FIRST_BYTES: u64 = 16 << 10;
 const MAX_PARALLEL: usize = 256;
+/// After so many slots replay looks whether a newer snapshot would take it further than as many again.
+const LOOK_EVERY: u64 = 2_048;
 /// Slots past the first missing one whose content, if there is any, tells of a hole.
 const READ_AHEAD: u64 = 4;
 const SLOT_TRIES: u32 = 8;
@@ -138,13 +140,21 @@ pub(crate) async fn load_from(
     mut current: Current,
     watched: Option<Slot>,
 ) -> Result<Loaded, OpenError> {
-    for _ in 0..LOAD_TRIES {
+    let mut tries = 0;
+    while tries < LOAD_TRIES {
         let needed = current.min_reader.max(current.min_writer);
         if needed > FEATURE_LEVEL {
             return Err(OpenError::TooOld(needed));
         }
         let first = current.newest_snapshot().next();
-        let loaded = replay(store, env, clock, format, &current, watched).await;
+        let loaded = match replay(store, env, clock, format, &current, watched).await {
+            Ok(Replayed::Behind(newer)) => {
+                current = newer;
+                continue;
+            }
+            Ok(Replayed::Whole(loaded)) => Ok(*loaded),
+            Err(error) => Err(error),
+        };
         let now = current::read(store, env).await?.0;
         let stands = Slot(now.log_floor) <= first;
         match loaded {
@@ -153,10 +163,17 @@ pub(crate) async fn load_from(
             Ok(_) | Err(_) => {
                 tracing::warn!(%first, floor = now.log_floor, "cleaning overtook the replay of the log; starting over");
                 current = now;
+                tries += 1;
             }
         }
     }
     Err(OpenError::Overtaken)
+}
+
+enum Replayed {
+    Whole(Box<Loaded>),
+    /// There is a snapshot now past all that was applied, and the end is not in sight: this machine slept, or is slow.
+    Behind(Current),
 }
 
 /// The newest snapshot and the slots after it; not to be believed yet.
@@ -167,21 +184,24 @@ async fn replay(
     format: &Format,
     current: &Current,
     watched: Option<Slot>,
-) -> Result<Loaded, OpenError> {
+) -> Result<Replayed, OpenError> {
     let snapshot = current.newest_snapshot();
     let state = match current.snapshots.first() {
         Some(newest) => snapshot::read(store, env, newest).await?,
         None => State::with_waits(Waits::scaled(format.time_scale)),
     };
     let mut replay = Replay::new(store, env, clock, state, watched);
-    replay.run().await?;
+    if let Some(newer) = replay.run().await? {
+        return Ok(Replayed::Behind(newer));
+    }
     let evidence = replay.evidence();
     let read_ahead = replay.results.into_iter().filter_map(|(s, c)| c.map(|c| (s, c))).collect();
     let replayed = replay.state.slot().0 - snapshot.0;
     let cluster_id = format.cluster_id.clone();
     let current = current.clone();
     let Replay { state, disputed, hash_at, .. } = replay;
-    Ok(Loaded { cluster_id, state, read_ahead, current, replayed, evidence, disputed, hash_at })
+    let loaded = Loaded { cluster_id, state, read_ahead, current, replayed, evidence, disputed, hash_at };
+    Ok(Replayed::Whole(Box::new(loaded)))
 }
 
 async fn read_or_create_format(store: &dyn Store, env: &Env, time_scale: u32) -> Result<Format, OpenError> {
@@ -300,15 +320,17 @@ impl<'a> Replay<'a> {
         replay
     }
 
-    async fn run(&mut self) -> Result<(), OpenError> {
+    /// Up to the first missing slot; or CURRENT, if it has a snapshot by now that is far ahead.
+    async fn run(&mut self) -> Result<Option<Current>, OpenError> {
         let mut reads = FuturesUnordered::new();
         let mut parallel = 8;
+        let mut look_at = self.state.slot().plus(LOOK_EVERY);
         loop {
             while reads.len() < parallel && self.worth_reading(self.next) {
                 reads.push(read_slot(self.store, self.env, self.next));
                 self.next = self.next.next();
             }
-            let Some((slot, content, date)) = reads.next().await else { return Ok(()) };
+            let Some((slot, content, date)) = reads.next().await else { return Ok(None) };
             if let Some(dated) = date {
                 self.clock.observe(dated);
             }
@@ -324,6 +346,13 @@ impl<'a> Replay<'a> {
                 }
             }
             self.apply();
+            if self.state.slot() >= look_at && self.watched.is_none() {
+                look_at = self.state.slot().plus(LOOK_EVERY);
+                let now = current::read(self.store, self.env).await.ok().map(|(now, _)| now);
+                if let Some(now) = now.filter(|now| now.newest_snapshot() >= look_at) {
+                    return Ok(Some(now));
+                }
+            }
         }
     }
 
