@@ -414,6 +414,7 @@ impl Task {
         self.expiring.take_if(|expiring| *expiring == number);
         if let Some(id) = self.core.registered() {
             *self.shared.incarnation.lock() = (self.core.incarnation(), id);
+            self.shared.status.lock().registered = true;
             if let Some(up) = self.registered.take() {
                 let _gone = up.send(());
             }
