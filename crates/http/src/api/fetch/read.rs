@@ -119,7 +119,7 @@ impl Pieces {
         }
         let header = BatchHeader::parse(&self.take(BATCH_OVERHEAD, Peek::Only))?;
         let mut batch = self.take(header.total_len(), Peek::Away);
-        Ok(batch::split_first(&mut batch)?)
+        batch::split_first(&mut batch)
     }
 
     /// So many bytes, or what there is.
