@@ -88,7 +88,7 @@ pub struct CreateTopic {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ChangeParams {
-    /// True: nothing is changed; the answer says what would be.
+    /// True: nothing is made or changed; the answer says whether it could be.
     validate_only: Option<bool>,
 }
 
@@ -155,7 +155,7 @@ fn listed(topic: &TopicInfo) -> ListedTopic {
     request_body = CreateTopic,
     responses(
         (status = 201, description = "It is there", body = ListedTopic, headers(("Location" = String))),
-        (status = 200, description = "It could be there: the answer to `validate_only`", body = ListedTopic),
+        (status = 204, description = "It could be there: the answer to `validate_only`"),
         ChangeProblems
     )
 )]
@@ -176,9 +176,11 @@ pub async fn create(
         CreateTopicError::InvalidPartitions(_) | CreateTopicError::InvalidConfig(_) => Problem::invalid(e),
         CreateTopicError::Unavailable(e) => e.into(),
     })?;
-    let topic = Json(listed(&created));
+    if only {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let at = format!("/v1/topics/{}", created.name);
-    Ok(if only { topic.into_response() } else { (StatusCode::CREATED, [(LOCATION, at)], topic).into_response() })
+    Ok((StatusCode::CREATED, [(LOCATION, at)], Json(listed(&created))).into_response())
 }
 
 /// Describe a topic
